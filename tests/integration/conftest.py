@@ -45,10 +45,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 RULES = REPOSITORY / "deploy" / "prometheus" / "rules" / "shotwatch.yml"
 TWO_OF_MOST = {"ingest": 2, "aggregate": 2, "features": 2, "inference": 2}
 IMPATIENT = {
-    "SHOTWATCH_TREND_POLL_SECONDS": "1",
-    "SHOTWATCH_DRIFT_POLL_SECONDS": "1",
-    "SHOTWATCH_REFERENCE_POLL_SECONDS": "1",
-    "SHOTWATCH_CALIBRATION_POLL_SECONDS": "1",
+    "SHOTWATCH_TREND_POLL_SECONDS": "2",
+    "SHOTWATCH_DRIFT_POLL_SECONDS": "2",
+    "SHOTWATCH_REFERENCE_POLL_SECONDS": "2",
+    "SHOTWATCH_CALIBRATION_POLL_SECONDS": "2",
 }
 FOREVER_MS = 2**53
 LATENESS_S = {"1s": 5, "100ms": 5, "60s": 5}
@@ -56,7 +56,7 @@ LATENESS_S = {"1s": 5, "100ms": 5, "60s": 5}
 
 
 def impatient(service: ServiceSpec) -> ServiceSpec:
-    """The service, polling every second instead of now and then, and recorded."""
+    """The service, polling every two seconds instead of now and then, and recorded."""
     environment = {**service.environment, **IMPATIENT, **recording_as(service.name)}
     return replace(service, environment=environment)
 

@@ -296,7 +296,7 @@ async def test_what_the_store_announces_comes_to_ingest_and_it_cannot_delete_the
     async with channel_to(url("store")) as channel:
         announced = await channel.declare_exchange("amq.topic", "topic", durable=True)  # as MinIO does
         await announced.publish(aio_pika.Message(b"an event"), "shotwatch.objects")
-    assert await next_message(url, "ingest") == b"an event"
+    assert await next_message(url, "ingest.express") == b"an event"
 
 
 async def test_a_message_that_every_consumer_dies_of_is_dead_lettered(url: Url):
@@ -496,18 +496,18 @@ def management(url: Url, node: Node) -> httpx.AsyncClient:
     )
 
 
-async def next_message(url: Url, stage: str) -> bytes:
-    """The body of the next message of the stage."""
+async def next_message(url: Url, queue: str) -> bytes:
+    """The body of the next message in the queue."""
     async with channel_to(url("tester")) as channel:
-        queue = await channel.get_queue(f"shotwatch.{stage}", ensure=False)
+        found = await channel.get_queue(f"shotwatch.{queue}", ensure=False)
         bodies: list[bytes] = []
 
         async def came() -> bool:
-            message = await queue.get(no_ack=True, fail=False)
+            message = await found.get(no_ack=True, fail=False)
             bodies.extend([message.body] if message else [])
             return bool(bodies)
 
-        await until(came, f"a message of {stage}")
+        await until(came, f"a message in {queue}")
         return bodies[0]
 
 

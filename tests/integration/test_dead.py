@@ -200,7 +200,7 @@ async def ingested_message(running: Running, folder: Path) -> bytes:
     files = simulated(running, folder, datetime(2024, 3, 1, 8, tzinfo=UTC))
     async with channel(running) as listening:
         tap = await listening.declare_queue(exclusive=True, auto_delete=True)
-        await tap.bind(TOPOLOGY.work.name, "validate")
+        await tap.bind(TOPOLOGY.work.name, "validate.express")
         await running.upload(*files)
         await running.judged()
         message = await tap.get()

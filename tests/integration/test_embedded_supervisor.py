@@ -13,6 +13,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from shotwatch_embedded import logs
 from shotwatch_embedded import stack as stack_module
 from shotwatch_embedded.description import running_stacks
 from shotwatch_embedded.errors import ProcessFailed, StackError, StackRunning
@@ -219,6 +220,25 @@ async def test_a_service_that_serves_no_more_is_shown_as_unready(stack: Stack, c
     assert unready.pid == status.pid
     await get(status, "/toggle")
     await changes.one(lambda _: stack.status()[0].state is State.READY)
+
+
+async def test_a_log_that_strangers_make_long_is_shortened_and_goes_on(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "MOST_LOG_BYTES", 3000)
+    talking = f"print('first ' + 'x' * 2000 + 'last' * 500, flush=True)\n{SERVICE}"
+    stack.start_services([ServiceSpec("talking", (sys.executable, "-c", talking))])
+    await stack.services_ready()
+    (status,) = stack.status()
+    older = status.log.with_name(f"{status.log.name}.1")
+    async with asyncio.timeout(30):
+        while not older.exists() or status.log.stat().st_size == 0:
+            await asyncio.sleep(0.1)
+    assert older.stat().st_size == 3000
+    assert b"first" not in older.read_bytes()
+    assert b"last" in older.read_bytes()
+    assert older.stat().st_mode & 0o777 == 0o600
+    assert b"\0" not in status.log.read_bytes(), "it is written from its new begin"
 
 
 async def test_a_service_that_never_comes_up_is_reported_with_its_log(stack: Stack) -> None:

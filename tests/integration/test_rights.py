@@ -24,6 +24,9 @@ CRASHED = "ingest crashed between copying a file and removing it from the inbox"
 MISSING_NOTE = "the note beside a rejected file is gone"
 MOVING = "a file was settled and is still in the inbox"
 FULL = "a window that is full of files"
+UNCACHED = "a block is not in the block cache"
+OLD = "shots are older than they are kept"
+EXPIRING = ("records", "windows", "unused_sources", "batches", "shots", "shot_counts", "measurements")
 SELDOM: Mapping[str, Mapping[Action, str]] = {
     "ingest": {("data", "read"): CRASHED, ("errors", "read"): CRASHED},
     "validate": {("objects", "insert"): DEAD_LETTER},
@@ -35,7 +38,11 @@ SELDOM: Mapping[str, Mapping[Action, str]] = {
         ("inbox", "list"): OVERDUE,
         ("unused_sources", "insert"): FULL,
     },
-    "features": {("batches", "update"): DEAD_LETTER, ("data/calibration_constants/", "read"): REFERENCE},
+    "features": {
+        ("batches", "update"): DEAD_LETTER,
+        ("data/calibration_constants/", "read"): REFERENCE,
+        ("blocks", "read"): UNCACHED,
+    },
     "inference": {
         ("audit", "find"): CHAMPION,
         ("blocks", "read"): CHAMPION,
@@ -46,6 +53,10 @@ SELDOM: Mapping[str, Mapping[Action, str]] = {
         ("shadows", "update"): CHALLENGER,
     },
     "history": {
+        **{(collection, "remove"): OLD for collection in EXPIRING},
+        ("shot_counts", "update"): OLD,
+        ("retention", "insert"): OLD,
+        ("retention", "update"): OLD,
         ("trends", "insert"): TREND,
         ("trends", "update"): TREND,
         ("events", "insert"): TREND,

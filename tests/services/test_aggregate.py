@@ -6,6 +6,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pytest
 
 from shotwatch_common.settings import Settings
 from shotwatch_operations.reconciliation.collecting import Collector
@@ -75,6 +76,37 @@ async def test_small_files_with_long_names_keep_no_other_file_of_their_minute_ou
     assert all(present[300:].all() and present[160:300:2].all() for present in joined.values())
     assert joined[METERS[1]].sum() == 150 + 300
     assert {document["object_key"][:4] for document in world.documents("unused_sources")} == {"LA_x"}
+    assert await records_differ(world) == []
+
+
+@pytest.mark.parametrize("read_first", ["earlier", "later"])
+async def test_of_files_with_the_same_records_the_one_stored_last_counts_and_is_named_pulse_by_pulse(
+    tmp_path: Path, read_first: str
+) -> None:
+    """Its name does not matter, nor which file is read first. The other file stays and is counted."""
+    world = World()
+    await world.upload(name_of(HONEST), meters(tmp_path, range(600)))
+    world.now_s += 1
+    await world.upload(name_of("Another"), meters(tmp_path, range(300, 600)))
+    for service in (ingest, validate):
+        await service(world)
+    if read_first == "later":
+        world.broker.queues["aggregate"].reverse()
+    await aggregate(world)
+    with world.in_its_time():
+        [stored] = [d["_id"] for d in world.documents("windows") if d["_id"].startswith("LA-A1-11-100ms")]
+        window = await world.archive.windows.load(stored, LASER.interval)
+    assert window is not None
+    for device in METERS:
+        columns = window.devices[device]
+        keys = [columns.sources[n].block.object_key for n in columns.source.tolist()]
+        assert keys == 300 * [name_of(HONEST)] + 300 * [name_of("Another")]
+        assert {each.block.object_key: each.displaced for each in columns.sources} == {
+            name_of(HONEST): 300,
+            name_of("Another"): 0,
+        }
+    assert {each["state"] for each in world.documents("objects")} == {"ingested"}
+    assert len([key for key in world.store.buckets["data"] if key.endswith(".h5")]) == 2
     assert await records_differ(world) == []
 
 

@@ -86,7 +86,7 @@ class World:
                 measurements=SimpleNamespace(keep=self._keep),
             ),
             bus=SimpleNamespace(send=self._send, ready=_none),
-            store=SimpleNamespace(get=self._get),
+            store=SimpleNamespace(get=self._get, block_cache=None),
             tracer=trace.get_tracer("test"),
             log=structlog.get_logger(),
             servers_answer=_none,

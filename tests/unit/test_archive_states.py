@@ -62,6 +62,15 @@ async def test_the_state_before_any_time_is_that_of_the_last_record_before_it(
     assert await records.state_before(METER, time) == (before[-1] if before else None)
 
 
+async def test_the_state_before_a_long_silence_takes_three_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    records, reads = Records(DatabaseInMemory()), []
+    await records.keep(*recorded("meter.h5", 1, {NOON: "ON"}))
+    find = records._records.find
+    monkeypatch.setattr(records._records, "find", lambda *given: reads.append(given) or find(*given))
+    assert await records.state_before(METER, NOON + 31 * DAY_MS) == "ON"
+    assert len(reads) == 3
+
+
 @pytest.fixture
 def archive() -> Iterator[Archive]:
     archive = Archive.at("mongodb://nobody", "nothing")

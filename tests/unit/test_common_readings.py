@@ -19,6 +19,8 @@ from shotwatch_shots.vocabulary import DeviceKind
 class Blocks:
     """Two blocks of an energy meter: row n of the first holds n, of the second 10 + n."""
 
+    block_cache = None
+
     async def get(self, _bucket: str, key: str, _most: int) -> bytes:
         energies = int(key) + np.arange(3.0)
         block = Block(

@@ -30,7 +30,7 @@ from shotwatch_common.settings import (
 from shotwatch_common.topology import STAGES, STORE_EXCHANGE, Topology
 from shotwatch_embedded.guarded_mlflow import ENGINEER_PASSWORD, READER_PASSWORD
 from shotwatch_embedded.servers.models import models
-from shotwatch_embedded.services import path_services
+from shotwatch_embedded.services import ONE_THREAD, path_services
 from shotwatch_ingest.settings import IngestSettings
 from shotwatch_operations.account_secrets import read_secrets
 from shotwatch_operations.broker.accounts import read_passwords
@@ -608,7 +608,7 @@ def _addresses(service: dict[str, Any]) -> Iterator[str]:
 def test_the_settings_for_one_thread_are_those_of_the_embedded_stack():
     text = (ROOT / "deploy/settings/one-thread.env").read_text()
     reported = dict(re.findall(r"^(\w+)=(.+)$", text, re.MULTILINE))
-    assert reported == dict(path_services()[0].environment)
+    assert reported == ONE_THREAD
 
 
 MODELS = {

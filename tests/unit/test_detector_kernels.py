@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Picture
 
+from shotwatch_common.turns import SLICE
 from shotwatch_detector.arrays import Features, Frames, Images
 from shotwatch_detector.decision import judge, threshold_of
 from shotwatch_detector.frames import SMALLEST_GAIN, ReferenceFrame, make_reference, normalise
@@ -168,6 +169,14 @@ def test_scores_do_not_depend_on_where_a_batch_is_cut(cut: int, camera: CameraRe
     together = score_frames(frames, camera, Blur())
     parts = [score_frames(part, camera, Blur()) for part in (frames[:cut], frames[cut:])]
     assert_equal_scores({name: np.concatenate([part[name] for part in parts]) for name in together}, together)
+
+
+def test_scores_in_the_slices_of_the_service_are_the_same_to_the_last_bit(camera: CameraReference) -> None:
+    frames = beams(SLICE + 8, seed=13)
+    together = score_frames(frames, camera, Blur())
+    parts = [score_frames(part, camera, Blur()) for part in (frames[:SLICE], frames[SLICE:])]
+    for name, values in together.items():
+        np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), values)
 
 
 def test_what_is_compiled_does_not_depend_on_the_batch_at_all(camera: CameraReference) -> None:

@@ -295,9 +295,9 @@ def test_an_even_background_has_no_tilt_and_a_steep_one_has_its_own() -> None:
 
 def test_a_surface_has_the_coefficients_of_least_squares_where_they_stand_out_of_the_noise() -> None:
     random = np.random.default_rng(2)
-    terms = np.stack([np.ones(200), *random.normal(0, 10, (2, 200))], axis=1)
-    values = terms @ [5, 2, -3] + random.normal(0, 1, 200)
-    expected = np.linalg.lstsq(terms, values, rcond=None)[0]
+    terms = np.stack([np.ones(200), *random.normal(0, 10, (2, 200))])
+    values = [5, 2, -3] @ terms + random.normal(0, 1, 200)
+    expected = np.linalg.lstsq(terms.T, values, rcond=None)[0]
     assert fit_surface(terms, values, np.ones(200), 1) == pytest.approx(expected, rel=1e-2)
     noise = random.normal(0, 1, 200)
     assert fit_surface(terms, noise, np.ones(200), 1)[1:] == pytest.approx([0, 0], abs=0)

@@ -20,7 +20,10 @@ def message_of(entries: list[tuple[int, int, int, bool]]) -> dict[str, Any]:
     return {
         "device": "camera",
         "kind": "Camera",
-        "blocks": [{"bucket": "blocks", "key": k, "object_id": k, "object_key": f"{k}.h5"} for k in "abc"],
+        "blocks": [
+            {"bucket": "blocks", "key": k, "object_id": k, "object_key": f"{k}.h5", "crc32": n}
+            for n, k in enumerate("abc")
+        ],
         "source": [source for source, _, _, _ in entries],
         "row": [row if source >= 0 else 0 for source, row, _, _ in entries],
         "reasons": ["black_frame: dark", "wrong_shape"],

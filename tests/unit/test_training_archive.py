@@ -51,6 +51,7 @@ class CalibrationStore:
     refused: set[int] = field(default_factory=set)
     expired: set[str] = field(default_factory=set)
     labelled: dict[str, ShotLabels] = field(default_factory=dict)
+    block_cache: None = None
 
     def detect(self, n: int, *kinds: AnomalyKind) -> None:
         """Let shot n have these kinds of anomaly."""
@@ -96,7 +97,7 @@ class CalibrationStore:
         if key in self.expired:
             raise ObjectGone(f"{bucket}/{key}")
         numbers = PER_BLOCK * int(key) + np.arange(PER_BLOCK)
-        frames = np.broadcast_to(numbers[:, None, None], (PER_BLOCK, 3, 5)).astype(np.uint16)
+        frames = np.broadcast_to(numbers[:, None, None], (PER_BLOCK, 102, 128)).astype(np.uint16)
         states, readable = ["ON"] * PER_BLOCK, np.ones(PER_BLOCK, bool)
         return write_block(
             Block(CAMERA, START + PERIOD * numbers, states, readable, {"image": frames})
@@ -137,7 +138,7 @@ def test_shots_come_in_the_order_of_time_with_their_features(calibration_store: 
 
 def test_each_frame_is_the_one_of_its_shot(calibration_store: CalibrationStore) -> None:
     (camera,) = calibration_store.read().cameras
-    assert camera.frames.shape == (40, 3, 5)
+    assert camera.frames.shape == (40, 102, 128)
     assert (camera.frames[:, 0, 0] == (camera.times - START) // PERIOD).all()
 
 

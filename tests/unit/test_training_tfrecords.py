@@ -61,6 +61,7 @@ class Objects:
 
     kept: dict[tuple[str, str], bytes] = field(default_factory=dict)
     full_after: int | None = None
+    block_cache: None = None
 
     async def get(self, bucket: str, key: str, _most: int = sys.maxsize) -> bytes:
         if (bucket, key) not in self.kept:

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import os
 from datetime import UTC, datetime
 from getpass import getuser
 from pathlib import Path
@@ -10,6 +11,23 @@ import typer
 from shotwatch_cli.failures import Misuse
 
 FACILITY = Path("facilities/hpls.yaml")
+"""The default, in the current folder."""
+
+
+def trusted_facility(path: Path) -> Path:
+    """Return the path of a facility file; the default one must not be another user's.
+
+    Whoever runs a command in a folder of somebody else did not choose the file that lies there, which decides
+    what is a file, a device and a shot.
+
+    Raises:
+        typer.BadParameter: it is the default and belongs to another user, or its folder does.
+    """
+    if path == FACILITY and path.exists():
+        owners = {each.lstat().st_uid for each in (path, path.parent)} | {path.stat().st_uid}
+        if not owners <= {os.geteuid(), 0}:
+            raise typer.BadParameter(f"{path.absolute()} belongs to another user: name a file by --facility")
+    return path
 
 
 def read_time(text: str) -> datetime:
@@ -34,7 +52,14 @@ def _login_name() -> str:
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for programs.")]
 FacilityOption = Annotated[
-    Path, typer.Option("--facility", envvar="SHOTWATCH_FACILITY", dir_okay=False, help="The facility file.")
+    Path,
+    typer.Option(
+        "--facility",
+        envvar="SHOTWATCH_FACILITY",
+        dir_okay=False,
+        callback=trusted_facility,
+        help="The facility file.",
+    ),
 ]
 OutOption = Annotated[
     Path, typer.Option("--out", file_okay=False, help="Folder for the files and their labels.")

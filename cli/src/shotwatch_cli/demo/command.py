@@ -17,6 +17,7 @@ from shotwatch_cli.demo.run import Demo
 from shotwatch_cli.demo.scenario import Scenario, recorded, simulated
 from shotwatch_cli.deployment import settings_of
 from shotwatch_cli.failures import Failure
+from shotwatch_cli.options import FACILITY, trusted_facility
 from shotwatch_cli.output import LiteralConsole, print_json, stderr, stdout
 from shotwatch_cli.skipped import list_skipped, skipped_record
 from shotwatch_common.facility_file import load_facility
@@ -27,7 +28,6 @@ from shotwatch_embedded.stack import Stack
 from shotwatch_shots.facility import Facility
 from shotwatch_simulator.image_reader import SkippedFile
 
-_FACILITY = Path("facilities/hpls.yaml")
 _ROOT = Path(".shotwatch")
 
 
@@ -65,7 +65,7 @@ async def _demo(
 ) -> tuple[Report, Sequence[SkippedFile]]:
     started = monotonic()
     ensure_rabbitmq(install=True)
-    facility = load_facility(_FACILITY)
+    facility = load_facility(trusted_facility(FACILITY))
     folder = Path(tempfile.mkdtemp(prefix="shotwatch-demo-"))
     try:
         console.print("starting RabbitMQ, SecantusDB, rclone, MLflow and the services …")
@@ -93,7 +93,7 @@ def _scenario(facility: Facility, frames: Path | None, folder: Path) -> Scenario
     return simulated(facility, folder) if frames is None else recorded(facility, frames, folder)
 
 
-def fresh_stack(purpose: str, facility: Path = _FACILITY) -> Stack:
+def fresh_stack(purpose: str, facility: Path = FACILITY) -> Stack:
     """Return a stack with that name, or `demo-2` … if `demo` runs already, without data of earlier runs."""
     for number in count(1):
         name = purpose if number == 1 else f"{purpose}-{number}"

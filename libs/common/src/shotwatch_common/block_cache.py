@@ -1,6 +1,6 @@
 """The block cache: a folder in which the services of one machine find recent blocks (ADR 35).
 
-Ingest keeps each block here that it has put into the object store. The other services map it read-only, or
+Ingest keeps each block here that it has put into the object store. The other services read it from here, or
 fetch it from the store if it is not here. The store has every block. What happens to the folder therefore
 costs time and nothing else.
 """
@@ -59,21 +59,18 @@ class BlockCache:
     def close(self) -> None:
         os.close(self._folder)
 
-    def find(self, ref: BlockRef) -> pa.Buffer | None:
-        """Return the bytes of a block, mapped from its file; None if it is not here, or is not as written.
-
-        The mapping outlives the file, so a block may be removed while it is read.
-        """
+    def find(self, ref: BlockRef) -> bytes | None:
+        """Return the bytes of a block; None if it is not here, or is not as written."""
         if ref.crc32 is None:
             return None
         try:
-            data = self._mapped(_name(ref))
+            data = self._read(_name(ref))
         except FileNotFoundError:
             metrics.block_cache(CacheOutcome.MISS)
         except OSError:
             metrics.block_cache(CacheOutcome.UNREADABLE)
         else:
-            if len(data) <= MAX_BLOCK_BYTES and crc32(data) == ref.crc32:
+            if crc32(data) == ref.crc32:
                 metrics.block_cache(CacheOutcome.HIT, len(data))
                 return data
             metrics.block_cache(CacheOutcome.UNREADABLE)
@@ -94,15 +91,16 @@ class BlockCache:
         else:
             metrics.block_cache(CacheOutcome.KEPT, len(data))
 
-    def _mapped(self, name: str) -> pa.Buffer:
-        descriptor = os.open(name, _READ, dir_fd=self._folder)
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise OSError(f"{name} is no regular file")
-            with pa.memory_map(f"/proc/self/fd/{descriptor}") as file:
-                return file.read_buffer()
-        finally:
-            os.close(descriptor)
+    def _read(self, name: str) -> bytes:
+        """Return the bytes of a file.
+
+        Raises:
+            OSError: it cannot be read, or is larger than any block.
+        """
+        with os.fdopen(os.open(name, _READ, dir_fd=self._folder), "rb", buffering=0) as file:
+            if (size := os.fstat(file.fileno()).st_size) > MAX_BLOCK_BYTES:
+                raise OSError(f"{name}: has {size} bytes")
+            return file.readall()
 
     def _write(self, name: str, data: pa.Buffer) -> None:
         descriptor = os.open(name, _NEW, 0o600, dir_fd=self._folder)

@@ -11,6 +11,8 @@ from shotwatch_shots.calibration import CalibrationConstants
 from shotwatch_shots.identity import calibration_key
 from shotwatch_shots.vocabulary import CalibrationKind
 
+MOST_CONSTANTS_BYTES = 128 << 20
+"""Maximum size of the arrays of one camera; two of 4000 x 4000 pixels in single precision take this much."""
 Readers = Mapping[CalibrationKind, Callable[[bytes], Any]]
 
 
@@ -35,19 +37,32 @@ class CalibrationStore:
     async def poll(self) -> list[tuple[CalibrationConstants, str]]:
         """Read the new calibration constants.
 
-        Return those that cannot be read, each with the reason. Each is reported once, and not read again.
+        Return those that cannot be read, or whose object was replaced, each with the reason. Each is reported
+        once, and not read again.
         """
         unreadable = []
         for latest in await self.archive.calibration_constants.latest():
             known = self._read.get((latest.device, latest.kind))
             if latest.kind in self.readers and (known is None or known[0].version < latest.version):
                 try:
-                    read = self.readers[latest.kind](await self.store.get(latest.bucket, latest.key))
+                    read = self.readers[latest.kind](await self._content(latest))
                 except (ValueError, ObjectGone) as error:
                     read = None if known is None else known[1]
                     unreadable.append((latest, str(error)))
                 self._read[latest.device, latest.kind] = latest, read
         return unreadable
+
+    async def _content(self, constants: CalibrationConstants) -> bytes:
+        """Return the stored bytes, of which the key has a digest.
+
+        Raises:
+            ValueError: they are others, or too many.
+            ObjectGone: there are none.
+        """
+        data = await self.store.get(constants.bucket, constants.key, MOST_CONSTANTS_BYTES)
+        if calibration_key(constants.device, constants.kind, data) != constants.key:
+            raise ValueError(f"{constants.key} is not what was stored there")
+        return data
 
     def newest(self, device: str, kind: CalibrationKind) -> Any:
         """Return the newest version that `poll` has read, converted by its reader; None if there is none."""

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 
 import structlog
@@ -33,6 +34,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from shotwatch_common.printable import printable_json
 
 Log = structlog.stdlib.BoundLogger
+MOST_TRACES_BYTES = 64 << 20
+"""Size at which a file of spans begins anew."""
 _COLLECTOR = "OTEL_EXPORTER_OTLP_ENDPOINT"
 _SEVERITIES = {
     "info": SeverityNumber.INFO,
@@ -111,12 +114,22 @@ def _send_to(collector: Logger) -> structlog.typing.Processor:
     return send
 
 
+class _SpanFile(TextIOWrapper):
+    """A file of spans that begins anew when it is full: requests of strangers have spans, too."""
+
+    def write(self, text: str, /) -> int:
+        if self.tell() >= MOST_TRACES_BYTES:
+            self.seek(0)
+            self.truncate()
+        return super().write(text)
+
+
 def configure_traces(service: str, traces_folder: Path | None) -> TracerProvider:
     """Export spans to a file in the folder, and to a collector if the standard OTEL variable names one."""
     provider = TracerProvider(resource=Resource.create({"service.name": f"shotwatch-{service}"}))
     if traces_folder is not None:
         traces_folder.mkdir(parents=True, exist_ok=True)
-        out = (traces_folder / f"{service}-{os.getpid()}.jsonl").open("a", encoding="utf-8")
+        out = _SpanFile((traces_folder / f"{service}-{os.getpid()}.jsonl").open("ab"), encoding="utf-8")
         exporter = ConsoleSpanExporter(out=out, formatter=_json_line)
         provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=500))
     if os.environ.get(_COLLECTOR):

@@ -27,7 +27,7 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 class Urgency(Enum):
-    """How urgent a computation is, the most urgent first."""
+    """The urgency of a computation, the most urgent first."""
 
     SMALL = "small"
     LARGE = "large"

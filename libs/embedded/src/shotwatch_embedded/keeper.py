@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from shotwatch_embedded.launch import Launch
+from shotwatch_embedded.logs import shorten
 from shotwatch_embedded.private import UMASK, private_files
 from shotwatch_embedded.processes import listens, mark
 from shotwatch_embedded.status import State, Status
@@ -126,6 +127,8 @@ class Keeper:
             state = self._judged(serves=await self._serves())
             if state is not self._state:
                 self._become(state)
+            with suppress(OSError):  # a full disk, or a log that somebody removed
+                await asyncio.to_thread(shorten, self._launch.log)
             await asyncio.sleep(self._launch.check_every if state is State.READY else _POLL)
 
     def _judged(self, *, serves: bool) -> State:

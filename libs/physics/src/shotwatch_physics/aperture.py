@@ -27,11 +27,10 @@ from shotwatch_physics.background import (
     STEP,
     UNLIT_SIGMAS,
     Background,
-    cell_bounds,
-    cell_size,
     faintest_of_beam,
     tilted,
 )
+from shotwatch_physics.cells import cell_bounds, cell_size
 from shotwatch_physics.feature import IN_LANES, FloatArray
 from shotwatch_physics.moments import (
     Counts,
@@ -39,11 +38,12 @@ from shotwatch_physics.moments import (
     Images,
     Spread,
     add_row,
+    brightest_of_rows,
     moments_of_lit,
     principal_axes,
     spread_of,
 )
-from shotwatch_physics.surface import fit_surface
+from shotwatch_physics.surface import fit_surface, weighted_mean
 
 HALF_SIZE_SIGMAS = 6.0
 """Half of three beam widths of four standard deviations each."""
@@ -74,9 +74,8 @@ def measure_spread(images: Images, background: Background) -> Spread:
     spreads = np.empty((len(images), 5))
     tilt = np.ascontiguousarray(np.broadcast_to(background.tilt, (len(images), 2)))
     pixel_noise = np.broadcast_to(background.pixel_noise, len(images)).copy()
-    peak = images.max(axis=(1, 2)) - background.level
     images = np.ascontiguousarray(images)
-    _measure_frames(images, background.level, background.noise, pixel_noise, tilt, peak, spreads)
+    _measure_frames(images, background.level, background.noise, pixel_noise, tilt, spreads)
     return spreads.T
 
 
@@ -87,20 +86,21 @@ def _measure_frames(
     noise: FloatArray,
     pixel_noise: FloatArray,
     tilt: FloatArray,
-    peak: FloatArray,
     spreads: FloatArray,
 ) -> None:
     """Fill the spreads (n, 5)."""
     height, width = images.shape[1:]
     for index in range(len(images)):
         plane = tilted(level[index], tilt[index], height, width)
-        faintest = faintest_of_beam(peak[index], noise[index])
-        start = spread_of(moments_of_lit(images[index], plane, faintest))
+        brightest = brightest_of_rows(images[index])
+        peak = brightest.max() - level[index]
+        faintest = faintest_of_beam(peak, noise[index])
+        start = spread_of(moments_of_lit(images[index], brightest, plane, faintest))
         if np.isnan(start[0]):
             # Under a faint beam that fills the frame on a slope, the plane may be a bad fit, and the noise
             # about it larger than the beam. The noise within the cells does not depend on the plane.
-            faintest = faintest_of_beam(peak[index], pixel_noise[index])
-            start = spread_of(moments_of_lit(images[index], plane, faintest))
+            faintest = faintest_of_beam(peak, pixel_noise[index])
+            start = spread_of(moments_of_lit(images[index], brightest, plane, faintest))
         spreads[index] = _converge(images[index], plane, start)
 
 
@@ -174,12 +174,13 @@ def _row_moments(
     start = surface[0] + down * (surface[2] + down * surface[5])
     slope, bend = surface[1] + down * surface[4], surface[3]
     light, along, squared = 0.0, 0.0, 0.0
-    for column in range(first, stop):
-        right = column - x
+    for column in range(np.uint64(first), np.uint64(stop)):
+        place = float(column)
+        right = place - x
         excess = counts[column] - (start + right * (slope + right * bend))
         light += excess
-        along += column * excess
-        squared += column * column * excess
+        along += place * excess
+        squared += place * place * excess
     return light, along, squared
 
 
@@ -193,12 +194,12 @@ def _surface_about(frame: Image, plane: FloatArray, aperture: FloatArray) -> Flo
     room = min(_room(aperture, *frame.shape) / (BAND_CELLS * size), 1.0)
     if room > 0:
         terms, rises, pixels = _band(frame, surface, aperture, size)
-        kept = np.ones(len(rises), np.bool_)
+        kept = pixels
         for _ in range(REJECTIONS if len(rises) else 0):
-            mean = (rises * pixels)[kept].sum() / pixels[kept].sum()
-            deviation = np.sqrt((((rises - mean) ** 2) * pixels)[kept].sum() / pixels[kept].sum())
-            kept = np.abs(rises - mean) <= UNLIT_SIGMAS * max(deviation, STEP / size)
-        surface += room * fit_surface(terms[kept], rises[kept], pixels[kept], 0)
+            mean = weighted_mean(rises, kept)
+            deviation = np.sqrt(weighted_mean((rises - mean) ** 2, kept))
+            kept = pixels * (np.abs(rises - mean) <= UNLIT_SIGMAS * max(deviation, STEP / size))
+        surface += room * fit_surface(terms, rises, kept, 0)
     return surface
 
 
@@ -219,13 +220,16 @@ def _room(aperture: FloatArray, height: int, width: int) -> float:
 def _band(
     frame: Image, surface: FloatArray, aperture: FloatArray, size: int
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return the cells around a beam: terms of the surface (m, 6), means above it (m,), and pixels (m,)."""
+    """Return the cells around a beam: terms of a surface (6, m), means above the plane, pixels (m,) each.
+
+    The plane has the first three terms of `surface`.
+    """
     height, width = frame.shape
     half_major, half_minor, angle = _half_sizes(aperture)
     cosine, sine = np.cos(angle), np.sin(angle)
     rows, columns = cell_bounds(height, size), cell_bounds(width, size)
     most = (len(rows) - 1) * (len(columns) - 1)
-    terms, rises, pixels = np.empty((most, TERMS)), np.empty(most), np.empty(most)
+    terms, rises, pixels = np.ones((TERMS, most)), np.empty(most), np.empty(most)
     count = 0
     for row in range(len(rows) - 1):
         down = (rows[row] + rows[row + 1] - 1) / 2 - aperture[1]
@@ -237,11 +241,11 @@ def _band(
                 top, bottom, left, stop = rows[row], rows[row + 1], columns[column], columns[column + 1]
                 light = _light(frame, top, bottom, left, stop)
                 pixels[count] = (bottom - top) * (stop - left)
-                terms[count, 0], terms[count, 1], terms[count, 2] = 1.0, right, down
-                terms[count, 3], terms[count, 4], terms[count, 5] = right**2, right * down, down**2
-                rises[count] = light / pixels[count] - (terms[count] * surface).sum()
+                terms[1, count], terms[2, count] = right, down
+                terms[3, count], terms[4, count], terms[5, count] = right**2, right * down, down**2
+                rises[count] = light / pixels[count] - (surface[0] + surface[1] * right + surface[2] * down)
                 count += 1
-    return terms[:count], rises[:count], pixels[:count]
+    return terms[:, :count].copy(), rises[:count], pixels[:count]
 
 
 @njit(cache=True, nogil=True)

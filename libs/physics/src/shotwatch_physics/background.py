@@ -21,25 +21,26 @@ be distinguished from the beam's wings: it fades out as the beam covers 80 % to 
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from shotwatch_physics.cells import Cells, measure_cells
 from shotwatch_physics.defects import replace_hot_pixels
 from shotwatch_physics.feature import FloatArray
-from shotwatch_physics.moments import Image, Images, moments_of_lit, principal_axes, spread_of
-from shotwatch_physics.surface import fit_surface
+from shotwatch_physics.moments import (
+    Image,
+    Images,
+    brightest_of_rows,
+    moments_of_lit,
+    principal_axes,
+    spread_of,
+)
+from shotwatch_physics.surface import fit_surface, weighted_mean
 
 Mask = NDArray[np.bool_]
 
-BAND_CELL_SHARE = 0.035
-"""Side of the cells about a beam, relative to the frame's shorter side (ISO/TR 11146-3: corners of 2 % to 5
-%).
-"""
-CELLS_TOGETHER = 2
-"""Side of the cells of the whole frame, relative to that of the cells about a beam."""
 UNLIT_SIGMAS = 3.0
 """Light further than this from the background is lit or a defect (ISO/TR 11146-3 uses 2 to 4)."""
 LIT_SIGMAS = 6.0
@@ -111,21 +112,8 @@ class Survey:
     """The frames (n, h, w), with hot pixels replaced by the mean of their neighbours."""
     hot_pixels: FloatArray
     """Number of hot pixels in each frame: (n,)."""
-
-
-class Cells(NamedTuple):
-    """The m cells of a frame."""
-
-    places: FloatArray
-    """1, x and y of their centres from the frame's centre: (m, 3)."""
-    sides: FloatArray
-    """Width and height (px): (m, 2)."""
-    means: FloatArray
-    """(m,)."""
-    variances: FloatArray
-    """(m,)."""
-    pixels: FloatArray
-    """Number of pixels of each cell: (m,)."""
+    total: FloatArray
+    """Σ counts of each cleaned frame: (n,)."""
 
 
 def estimate_background(images: Images) -> Background:
@@ -135,10 +123,10 @@ def estimate_background(images: Images) -> Background:
 
 def survey(images: Images) -> Survey:
     """Return the background and the hot pixels of frames (n, h, w)."""
-    level, noise, pixel_noise, hot_pixels = np.zeros((4, len(images)))
+    level, noise, pixel_noise, hot_pixels, total = np.zeros((5, len(images)))
     tilt, cleaned = np.empty((len(images), 2)), np.array(images, order="C")
-    _survey_frames(np.ascontiguousarray(images), cleaned, hot_pixels, level, noise, pixel_noise, tilt)
-    return Survey(Background(level, noise, tilt, pixel_noise), cleaned, hot_pixels)
+    _survey_frames(np.ascontiguousarray(images), cleaned, hot_pixels, total, level, noise, pixel_noise, tilt)
+    return Survey(Background(level, noise, tilt, pixel_noise), cleaned, hot_pixels, total)
 
 
 @njit(cache=True, nogil=True)
@@ -148,20 +136,6 @@ def faintest_of_beam(peak: float, noise: float) -> float:
     It is more than noise, and more than a glow of 2 % of the peak.
     """
     return max(LIT_SIGMAS * max(noise, STEP), LIT_SHARE * peak)
-
-
-@njit(cache=True, nogil=True)
-def cell_size(height: int, width: int) -> int:
-    """Return the side of the cells about a beam (px)."""
-    return max(1, round(BAND_CELL_SHARE * min(height, width)))
-
-
-@njit(cache=True, nogil=True)
-def cell_bounds(length: int, size: int) -> NDArray[np.int64]:
-    """Return where cells of about `size` px begin along `length`, and where the last one ends."""
-    count = max(1, round(length / size))
-    bounds: NDArray[np.int64] = np.arange(count + 1) * length // count
-    return bounds
 
 
 @njit(cache=True, nogil=True)
@@ -176,18 +150,20 @@ def _survey_frames(
     images: Images,
     cleaned: Images,
     hot_pixels: FloatArray,
+    total: FloatArray,
     level: FloatArray,
     noise: FloatArray,
     pixel_noise: FloatArray,
     tilt: FloatArray,
 ) -> None:
-    """Fill level, noise, pixel_noise and hot_pixels, each (n,), and tilt (n, 2), and clean the frames."""
+    """Fill level, noise, pixel_noise, hot_pixels and total, (n,) each, and tilt (n, 2); clean the frames."""
     for index in range(len(images)):
-        cells = _cells(images[index])
+        cells = measure_cells(images[index])
         quiet = max(np.sqrt(_quantile(cells.variances, QUIETEST)), STEP)
         hot_pixels[index] = replace_hot_pixels(images[index], quiet, cleaned[index])
         if hot_pixels[index]:
-            cells = _cells(cleaned[index])
+            cells = measure_cells(cleaned[index])
+        total[index] = cells.total
         fitted = _estimate(cleaned[index], cells, quiet)
         level[index], tilt[index], noise[index], pixel_noise[index] = fitted
 
@@ -196,16 +172,16 @@ def _survey_frames(
 def _estimate(frame: Image, cells: Cells, quiet: float) -> tuple[float, FloatArray, float, float]:
     """Return level, tilt (2,), noise and pixel noise of a frame with at least the noise `quiet` (counts)."""
     height, width = frame.shape
-    from_centre_x, from_centre_y = cells.places[:, 1], cells.places[:, 2]
+    from_centre_x, from_centre_y = cells.places[1], cells.places[2]
     at_edge = (np.abs(from_centre_x) >= from_centre_x.max()) | (np.abs(from_centre_y) >= from_centre_y.max())
     dark = np.ones(len(cells.means), np.bool_)
     level, tilt, noise, pixel_noise = _fit_plane(cells, dark, 1.0)
     # The first plane runs through the median, which may be lit. Lower it to the darkest cells.
     level += _quantile(cells.means - level - from_centre_x * tilt[0] - from_centre_y * tilt[1], DARKEST)
-    brightest = float(frame.max())
+    brightest = brightest_of_rows(frame)
     for _ in range(ROUNDS):
-        faintest = faintest_of_beam(brightest - level, quiet)
-        beam = spread_of(moments_of_lit(frame, tilted(level, tilt, height, width), faintest))
+        faintest = faintest_of_beam(brightest.max() - level, quiet)
+        beam = spread_of(moments_of_lit(frame, brightest, tilted(level, tilt, height, width), faintest))
         before = dark
         dark = _away_from(beam, from_centre_x + (width - 1) / 2, from_centre_y + (height - 1) / 2)
         share = (dark & at_edge).sum() / at_edge.sum()
@@ -217,47 +193,9 @@ def _estimate(frame: Image, cells: Cells, quiet: float) -> tuple[float, FloatArr
 
 
 @njit(cache=True, nogil=True)
-def _cells(frame: Image) -> Cells:
-    height, width = frame.shape
-    size = CELLS_TOGETHER * cell_size(height, width)
-    rows, columns = cell_bounds(height, size), cell_bounds(width, size)
-    across = len(columns) - 1
-    count = (len(rows) - 1) * across
-    places, sides, means, variances = (
-        np.ones((count, 3)),
-        np.empty((count, 2)),
-        np.empty(count),
-        np.empty(count),
-    )
-    for down in range(len(rows) - 1):
-        light, squares = _column_sums(frame[rows[down] : rows[down + 1]])
-        for right in range(across):
-            cell = down * across + right
-            first, stop = columns[right], columns[right + 1]
-            sides[cell] = stop - first, rows[down + 1] - rows[down]
-            pixels = sides[cell, 0] * sides[cell, 1]
-            means[cell] = light[first:stop].sum() / pixels
-            variances[cell] = max(squares[first:stop].sum() / pixels - means[cell] ** 2, 0.0)
-            places[cell, 1] = (first + stop - width) / 2
-            places[cell, 2] = (rows[down] + rows[down + 1] - height) / 2
-    return Cells(places, sides, means, variances, sides[:, 0] * sides[:, 1])
-
-
-@njit(cache=True, nogil=True)
-def _column_sums(strip: Image) -> tuple[FloatArray, FloatArray]:
-    """Return Σ I and Σ I² of each column (w,): exact, as float64 adds whole numbers up to 2⁵³."""
-    light, squares = np.zeros(strip.shape[1]), np.zeros(strip.shape[1])
-    for row in range(strip.shape[0]):
-        for column in range(strip.shape[1]):
-            count = float(strip[row, column])
-            light[column] += count
-            squares[column] += count * count
-    return light, squares
-
-
-@njit(cache=True, nogil=True)
 def _quantile(values: FloatArray, share: float) -> float:
-    value: float = np.sort(values)[round(share * (len(values) - 1))]
+    rank = round(share * (len(values) - 1))
+    value: float = np.partition(values, rank)[rank]
     return value
 
 
@@ -278,21 +216,24 @@ def _away_from(beam: FloatArray, x: FloatArray, y: FloatArray) -> Mask:
 @njit(cache=True, nogil=True)
 def _fit_plane(cells: Cells, candidates: Mask, tilt_weight: float) -> tuple[float, FloatArray, float, float]:
     """Return level, tilt (2,), noise and pixel noise of the candidates (m,) that lie on one plane."""
-    places, sides, means, variances, pixels = cells
-    low, median = _quantile(means[candidates], ONE_SIGMA_BELOW), _quantile(means[candidates], 0.5)
-    heights = means - median
-    kept = candidates & (np.abs(heights) <= UNLIT_SIGMAS * (median - low))
+    places, sides, pixels = cells.places, cells.sides, cells.pixels
+    of_candidates = cells.means[candidates]
+    low, median = _quantile(of_candidates, ONE_SIGMA_BELOW), _quantile(of_candidates, 0.5)
+    heights = cells.means - median
+    kept = pixels * (candidates & (np.abs(heights) <= UNLIT_SIGMAS * (median - low)))
     for _ in range(1 + REFITS):
-        plane = fit_surface(places[kept], heights[kept], pixels[kept], 1)
-        plane[1:] *= tilt_weight
-        slope = places[:, 1] * plane[1] + places[:, 2] * plane[2]
-        plane[0] = ((heights - slope) * pixels)[kept].sum() / pixels[kept].sum()
-        squares = (heights - slope - plane[0]) ** 2
         fitted = kept
-        variance = (squares * pixels)[fitted].sum() / pixels[fitted].sum()
-        kept = candidates & (squares <= UNLIT_SIGMAS**2 * variance)
+        plane = fit_surface(places, heights, fitted, 1)
+        plane[1:] *= tilt_weight
+        above_slope = heights - (places[1] * plane[1] + places[2] * plane[2])
+        plane[0] = weighted_mean(above_slope, fitted)
+        squares = (above_slope - plane[0]) ** 2
+        variance = weighted_mean(squares, fitted)
+        kept = pixels * (candidates & (squares <= UNLIT_SIGMAS**2 * variance))
+        if (kept == fitted).all():
+            break
     # A row of n pixels on a slope of 1 count/px has a variance of (n² - 1) / 12.
-    of_tilt = ((sides**2 - 1) * plane[1:] ** 2).sum(axis=1) / 12
-    within = np.maximum(variances - of_tilt, 0)
-    noise = np.sqrt(((squares + within) * pixels)[fitted].sum() / pixels[fitted].sum())
-    return median + plane[0], plane[1:], noise, np.sqrt(_quantile(within[fitted], 0.5))
+    of_tilt = ((sides[0] ** 2 - 1) * plane[1] ** 2 + (sides[1] ** 2 - 1) * plane[2] ** 2) / 12
+    within = np.maximum(cells.variances - of_tilt, 0)
+    noise = np.sqrt(weighted_mean(squares + within, fitted))
+    return median + plane[0], plane[1:], noise, np.sqrt(_quantile(within[fitted > 0], 0.5))

@@ -7,9 +7,18 @@ from numba import njit
 
 from shotwatch_physics.aperture import measure_spread
 from shotwatch_physics.background import UNLIT_SIGMAS, survey
-from shotwatch_physics.feature import Features, FloatArray, Light, ratio
+from shotwatch_physics.feature import IN_LANES, Features, FloatArray, Light, ratio
 from shotwatch_physics.fluence import FLUENCE_FEATURES, fluence_in
-from shotwatch_physics.moments import ROUNDING, Image, Images, Spread, principal_moments, read_only
+from shotwatch_physics.moments import (
+    ROUNDING,
+    Counts,
+    Image,
+    Images,
+    Spread,
+    brightest_of_rows,
+    principal_moments,
+    read_only,
+)
 from shotwatch_physics.noise import NoiseModel, margin
 from shotwatch_physics.padded import fill_counts, fill_light, fill_plane, largest, make_padded
 from shotwatch_physics.region import Region, recorded_regions
@@ -17,7 +26,7 @@ from shotwatch_physics.spots import SPOT_FEATURES, spots_in
 
 LIT_SHARE = 0.1
 """A pixel with more than this share of the frame's peak is well inside the light."""
-OF_PIXELS = ("peak_intensity", "dead_pixels", *FLUENCE_FEATURES, *SPOT_FEATURES)
+OF_PIXELS = ("peak_intensity", "saturated_pixels", "dead_pixels", *FLUENCE_FEATURES, *SPOT_FEATURES)
 """The features that one pass over a frame measures, in this order."""
 
 
@@ -67,25 +76,27 @@ def _measure_region(images: Images, saturated_at: int, noise: NoiseModel | None,
 def _measure(images: Images, saturated_at: int, noise: NoiseModel | None) -> Features:
     images = read_only(images)
     surveyed = survey(images)
-    background, cleaned = surveyed.background, surveyed.cleaned
-    spread = measure_spread(cleaned, background)
+    background = surveyed.background
+    spread = measure_spread(surveyed.cleaned, background)
     alone = np.isnan(spread[0]) & (surveyed.hot_pixels > 0)
-    cleaned[alone] = images[alone]
-    spread[:, alone] = measure_spread(images[alone], background.of(alone))
+    if alone.any():
+        surveyed.total[alone] = images[alone].sum(axis=(1, 2))
+        spread[:, alone] = measure_spread(images[alone], background.of(alone))
     columns = np.full((len(images), len(OF_PIXELS)), np.nan)
     model = None if noise is None else (np.ascontiguousarray(noise.mean), margin(noise))
     thresholds = np.stack([background.level, background.noise, background.faintest_light], axis=1)
-    _measure_frames(images, thresholds, background.tilt, margin(background).ravel(), model, columns)
+    margins = margin(background).ravel()
+    _measure_frames(images, saturated_at, thresholds, background.tilt, margins, model, columns)
     of_pixels = dict(zip(OF_PIXELS, columns.T, strict=True))
     for name in (*FLUENCE_FEATURES, *SPOT_FEATURES):
         of_pixels[name] = np.where(np.isfinite(spread[0]), of_pixels[name], np.nan)
     return {
-        "total_intensity": cleaned.sum(axis=(1, 2)) - background.level * prod(images.shape[1:]),
+        "total_intensity": surveyed.total - background.level * prod(images.shape[1:]),
         "peak_intensity": of_pixels.pop("peak_intensity"),
         "background": background.level,
         "background_noise": background.noise,
         **_shape(spread),
-        "saturated_pixels": (images >= saturated_at).sum(axis=(1, 2), dtype=np.float64),
+        "saturated_pixels": of_pixels.pop("saturated_pixels"),
         "dead_pixels": of_pixels.pop("dead_pixels"),
         "hot_pixels": surveyed.hot_pixels,
         **of_pixels,
@@ -109,16 +120,18 @@ def _shape(spread: Spread) -> Features:
 @njit(cache=True, nogil=True)
 def _measure_frames(
     images: Images,
+    saturated_at: int,
     thresholds: FloatArray,
     tilt: FloatArray,
     margins: Light,
     model: tuple[Light, Light] | None,
     columns: FloatArray,
 ) -> None:
-    """Fill the columns (n, 19), which are NaN before.
+    """Fill the columns (n, 20), which are NaN before.
 
     Args:
         images: (n, h, w).
+        saturated_at: the count at which the camera saturates.
         thresholds: level, noise, and count above which a pixel is lit, of each background (n, 3).
         tilt: of each background (n, 2).
         margins: of each background (n,).
@@ -135,10 +148,12 @@ def _measure_frames(
         level, noise, faintest = thresholds[index]
         fill_plane(level, tilt[index], plane)
         fill_counts(padded, images[index], plane)
-        peak = largest(padded, padded.counts)
+        peak = largest(padded, padded.counts, 0, height)
         well_lit = max(faintest, level + LIT_SHARE * peak)
+        brightest = brightest_of_rows(images[index])
         columns[index, 0] = peak
-        columns[index, 1] = _dead_pixels(images[index], well_lit, level + UNLIT_SIGMAS * noise)
+        columns[index, 1] = _saturated_pixels(images[index], brightest, saturated_at)
+        columns[index, 2] = _dead_pixels(images[index], brightest, well_lit, level + UNLIT_SIGMAS * noise)
         if model is None:
             margin[:] = margins[index]
             fill_light(padded, margin)
@@ -146,24 +161,53 @@ def _measure_frames(
             fill_counts(padded, images[index], model[0])
             fill_light(padded, model[1])
         # Without light, or if only noise is lit, there is no beam to describe.
-        if largest(padded, padded.light) > faintest - level:
-            fluence_in(padded, columns[index, 2:10])
-            spots_in(padded, columns[index, 10:])
+        if largest(padded, padded.light, 0, height) > faintest - level:
+            fluence_in(padded, columns[index, 3:11])
+            spots_in(padded, columns[index, 11:])
 
 
 @njit(cache=True, nogil=True)
-def _dead_pixels(frame: Image, lit_above: float, dark_to: float) -> int:
+def _saturated_pixels(frame: Image, brightest: Counts, saturated_at: int) -> int:
+    """Return the number of saturated pixels; `brightest` are the largest counts of the rows (h,)."""
+    saturated = 0
+    for row in range(len(frame)):
+        if brightest[row] >= saturated_at:
+            for count in frame[row]:
+                saturated += count >= saturated_at
+    return saturated
+
+
+@njit(cache=True, nogil=True)
+def _dead_pixels(frame: Image, brightest: Counts, lit_above: float, dark_to: float) -> float:
     """Return the number of dark pixels between lit ones: on the left and right, or above and below.
 
     No pixel is both dark and lit, so a pixel at the edge of the frame may stand for the neighbour it lacks.
+    `brightest` are the largest counts of the rows (h,): most rows have no lit pixels.
     """
-    height, width = frame.shape
-    lit, dark = np.floor(lit_above), np.floor(dark_to)
-    dead = 0
-    for row in range(height):
-        here, above, below = frame[row], frame[max(row - 1, 0)], frame[min(row + 1, height - 1)]
-        for column in range(width):
-            left, right = here[max(column - 1, 0)], here[min(column + 1, width - 1)]
-            beside = (left > lit) & (right > lit)
-            dead += (here[column] <= dark) & (beside | ((above[column] > lit) & (below[column] > lit)))
+    lit, dark = np.float32(np.floor(lit_above)), np.float32(np.floor(dark_to))
+    dead = 0.0
+    for row in range(len(frame)):
+        before, after = max(row - 1, 0), min(row + 1, len(frame) - 1)
+        if brightest[row] > lit or min(brightest[before], brightest[after]) > lit:
+            dead += _dead_in_row(frame[before], frame[row], frame[after], lit, dark)
     return dead
+
+
+@njit(cache=True, nogil=True, fastmath=IN_LANES)
+def _dead_in_row(above: Counts, here: Counts, below: Counts, lit: np.float32, dark: np.float32) -> float:
+    """Return the number of dead pixels of the row `here`: between lit ones above and below, or beside them.
+
+    Slices have one unsigned index in common, so that the loops run in SIMD lanes; all numbers in them are
+    whole, and exact in float32.
+    """
+    none, one = np.float32(0), np.float32(1)
+    dead = none
+    for place in range(np.uint64(len(here))):
+        between = (np.float32(above[place]) > lit) & (np.float32(below[place]) > lit)
+        dead += one if (np.float32(here[place]) <= dark) & between else none
+    inner, lefts, rights, ups, downs = here[1:-1], here[:-2], here[2:], above[1:-1], below[1:-1]
+    for place in range(np.uint64(len(inner))):
+        between = (np.float32(ups[place]) > lit) & (np.float32(downs[place]) > lit)
+        beside = (np.float32(lefts[place]) > lit) & (np.float32(rights[place]) > lit)
+        dead += one if (np.float32(inner[place]) <= dark) & beside & (not between) else none
+    return float(dead)

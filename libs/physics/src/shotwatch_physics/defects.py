@@ -1,10 +1,11 @@
 """Hot pixels: single pixels that differ from all their neighbours, and so do not belong to a beam."""
 
+import numpy as np
 from numba import njit
 
 from shotwatch_physics.moments import Counts, Image
 
-HOT_RANGES = 6
+HOT_RANGES = np.float32(6)
 """A hot pixel exceeds its darkest neighbour by more than this many ranges of its neighbours."""
 HOT_SIGMAS = 8.0
 """A hot pixel exceeds its brightest neighbour by more than this many standard deviations of the noise."""
@@ -25,41 +26,47 @@ def replace_hot_pixels(frame: Image, noise: float, cleaned: Image) -> int:
         cleaned: (h, w), a copy of the frame that is changed.
     """
     height, width = frame.shape
-    margin = int(HOT_SIGMAS * noise)
+    margin = np.float32(np.floor(HOT_SIGMAS * noise))
     hot = 0
     if height * width == 1:
         return hot
     for row in range(height):
-        # In most rows only the first and the last pixel, which have fewer neighbours, need the full check.
-        inside = 0 < row < height - 1
-        closely = not inside or _may_be_hot(frame[row - 1], frame[row], frame[row + 1], margin)
+        # The neighbour of a row at the frame's edge stands for the one that it lacks.
+        above = frame[row - 1 if row > 0 else min(1, height - 1)]
+        below = frame[row + 1 if row < height - 1 else max(height - 2, 0)]
+        closely = height == 1 or _may_be_hot(above, frame[row], below, margin)
+        # In most rows only the first and the last pixel remain, and these are seldom brighter than one above.
         for column in range(0, width, 1 if closely else max(width - 1, 1)):
-            darkest, brightest, mean = _neighbours(frame, row, column)
-            if _is_hot(int(frame[row, column]), darkest, brightest, margin):
-                cleaned[row, column] = round(mean)
-                hot += 1
+            count = np.float32(frame[row, column])
+            if closely or count > np.float32(above[column]) + margin:
+                darkest, brightest, mean = _neighbours(frame, row, column)
+                if _is_hot(count, np.float32(darkest), np.float32(brightest), margin):
+                    cleaned[row, column] = round(mean)
+                    hot += 1
     return hot
 
 
 @njit(cache=True, nogil=True)
-def _is_hot(count: int, darkest: int, brightest: int, margin: int) -> bool:
-    return (count > brightest + margin) & (count > darkest + HOT_RANGES * (brightest - darkest))
+def _is_hot(count: np.float32, darkest: np.float32, brightest: np.float32, margin: np.float32) -> bool:
+    """Return whether a count is hot: float32 is exact here, because all numbers are whole and below 2²⁴."""
+    return bool((count > brightest + margin) & (count > darkest + HOT_RANGES * (brightest - darkest)))
 
 
 @njit(cache=True, nogil=True)
-def _may_be_hot(above: Counts, here: Counts, below: Counts, margin: int) -> bool:
+def _may_be_hot(above: Counts, here: Counts, below: Counts, margin: np.float32) -> bool:
     """Return whether an inner pixel of the row `here` is hot compared with four of its neighbours.
 
-    The other four neighbours can only raise the limit. The code has no branches, because every pixel passes
-    here.
+    The other four neighbours can only raise the limit. Every pixel passes here, so the loop must run in SIMD
+    lanes: it has no branches, and its slices have one unsigned index in common.
     """
-    found = False
-    for column in range(1, len(here) - 1):
-        left, right = int(here[column - 1]), int(here[column + 1])
-        up, down = int(above[column]), int(below[column])
+    lefts, inner, rights, ups, downs = here[:-2], here[1:-1], here[2:], above[1:-1], below[1:-1]
+    hot = 0
+    for place in range(np.uint64(len(inner))):
+        left, right = np.float32(lefts[place]), np.float32(rights[place])
+        up, down = np.float32(ups[place]), np.float32(downs[place])
         darkest, brightest = min(min(left, right), min(up, down)), max(max(left, right), max(up, down))
-        found |= _is_hot(int(here[column]), darkest, brightest, margin)
-    return found
+        hot += _is_hot(np.float32(inner[place]), darkest, brightest, margin)
+    return hot > 0
 
 
 @njit(cache=True, nogil=True)

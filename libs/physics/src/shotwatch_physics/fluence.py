@@ -14,7 +14,10 @@ from shotwatch_physics.padded import (
     Padded,
     fill_near,
     first_in_frame,
+    first_of_row,
     largest,
+    lit_columns,
+    lit_rows,
 )
 
 FLUENCE_FEATURES = (
@@ -55,19 +58,24 @@ def fluence_in(padded: Padded, found: FloatArray) -> None:
     encircled_radius_50, encircled_radius_86: radius (px) about the light's own centroid that encircles 50 %
     and 86.5 % of it; for a round Gaussian σ √(2 ln 2) and 2σ.
     """
-    brightest = largest(padded, padded.light)
-    if brightest > 0:
-        fill_near(padded, padded.light)
-        maximum = largest(padded, padded.near)
-        total, squares, x, y = _sums(padded)
-        area, plateau, above = _sums_above(padded.light, CLIP_LEVEL * maximum, EDGE_LEVEL * maximum)
+    top, bottom = lit_rows(padded)
+    if top < bottom:
+        brightest = largest(padded, padded.light, top, bottom)
+        # The window of 3 x 3 px contains light from the row before the first lit one to that after the last.
+        before, after = max(top - 1, 0), min(bottom + 1, padded.height)
+        fill_near(padded, padded.light, before, after)
+        maximum = largest(padded, padded.near, before, after)
+        begin, end = int(first_of_row(padded, top)), int(first_of_row(padded, bottom))
+        light = padded.light[begin:end]
+        total, squares, x, y = _sums(light, padded.x[begin:end], padded.y[begin:end])
+        area, plateau, above = _sums_above(light, CLIP_LEVEL * maximum, EDGE_LEVEL * maximum)
         mean = above / area
-        deviation = np.sqrt(_squares_above(padded.light, CLIP_LEVEL * maximum, mean) / area)
-        encircled = _encircled(padded, x, y)
+        deviation = np.sqrt(_squares_above(light, CLIP_LEVEL * maximum, mean) / area)
+        encircled = _encircled(padded, top, bottom, x, y)
         found[0] = total**2 / squares
         found[1] = deviation / mean
         found[2] = mean / maximum
-        found[3] = _histogram_peak_width(_histogram(padded.light, maximum)) / BINS_PER_MAXIMUM
+        found[3] = _histogram_peak_width(_histogram(light, maximum)) / BINS_PER_MAXIMUM
         found[4] = (area - plateau) / area
         found[5] = brightest / mean
         found[6] = _radius(encircled, 0.5)
@@ -75,11 +83,10 @@ def fluence_in(padded: Padded, found: FloatArray) -> None:
 
 
 @njit(cache=True, nogil=True, fastmath=IN_LANES)
-def _sums(padded: Padded) -> tuple[float, float, float, float]:
-    """Return Σ E, Σ E² and the centroid's x and y of the light."""
-    light, x, y = padded.light, padded.x, padded.y
+def _sums(light: FloatArray, x: FloatArray, y: FloatArray) -> tuple[float, float, float, float]:
+    """Return Σ E, Σ E² and the centroid's x and y of the light at the places x and y, (m,) each."""
     total, squares, along_x, along_y = 0.0, 0.0, 0.0, 0.0
-    for place in range(len(light)):
+    for place in range(np.uint64(len(light))):
         total += light[place]
         squares += light[place] ** 2
         along_x += x[place] * light[place]
@@ -94,7 +101,7 @@ def _sums_above(light: FloatArray, clip: float, edge: float) -> tuple[float, flo
     The code has no branches, which would prevent sums in SIMD lanes. The same holds for `_squares_above`.
     """
     area, plateau, total = 0.0, 0.0, 0.0
-    for place in range(len(light)):
+    for place in range(np.uint64(len(light))):
         fluence = light[place]
         area += 1.0 if fluence > clip else 0.0
         plateau += 1.0 if fluence > edge else 0.0
@@ -106,12 +113,12 @@ def _sums_above(light: FloatArray, clip: float, edge: float) -> tuple[float, flo
 def _squares_above(light: FloatArray, clip: float, mean: float) -> float:
     """Return Σ (E - mean)² of the light above a level."""
     squares = 0.0
-    for place in range(len(light)):
+    for place in range(np.uint64(len(light))):
         squares += (light[place] - mean) ** 2 if light[place] > clip else 0.0
     return squares
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _histogram(light: FloatArray, maximum: float) -> FloatArray:
     """Return the number of lit pixels in bins of E / maximum.
 
@@ -146,9 +153,10 @@ def _distance_to_half(histogram: FloatArray) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _encircled(padded: Padded, x: float, y: float) -> FloatArray:
+def _encircled(padded: Padded, top: int, bottom: int, x: float, y: float) -> FloatArray:
     """Return the share of the light within whole numbers of half-pixel rings about its centroid.
 
+    Rows from `top` to `bottom`, the end excluded, have light.
     A pixel's light is spread evenly from half a pixel nearer to half a pixel farther than its centre. So half
     of it belongs to the pixel's own ring. The other half is divided between the rings before and after it,
     by how far beyond the start of its own ring the pixel is.
@@ -156,11 +164,12 @@ def _encircled(padded: Padded, x: float, y: float) -> FloatArray:
     size = int(RINGS_PER_PIXEL * np.hypot(padded.height, padded.width)) + 4
     in_ring, beyond = np.zeros(size), np.zeros(size)
     radii = np.empty(padded.width)
-    for row in range(padded.height):
+    left, right = lit_columns(padded, top, bottom)
+    for row in range(top, bottom):
         first = first_in_frame(padded, row)
-        for column in range(padded.width):
+        for column in range(np.uint64(left), np.uint64(right)):
             radii[column] = RINGS_PER_PIXEL * np.sqrt((column - x) ** 2 + (row - y) ** 2)
-        for column in range(np.uint64(padded.width)):
+        for column in range(np.uint64(left), np.uint64(right)):
             fluence = padded.light[first + column]
             if fluence > 0:
                 ring = int(radii[column])

@@ -1,5 +1,7 @@
 """Position and spread of the light in a frame: moments of the intensity, and quantities derived from them."""
 
+from typing import TypeVar
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -19,11 +21,13 @@ x increases to the right and y downwards; pixel centres are whole numbers. A col
 light, because there is no beam to describe.
 """
 
+Number = TypeVar("Number", bound=np.generic)
+
 ROUNDING = 1e-9
 """Second moments closer to zero than this (px²) are zero."""
 
 
-def read_only(frames: Images) -> Images:
+def read_only(frames: NDArray[Number]) -> NDArray[Number]:
     """Return a view that cannot be written to, in C order; a copy if the frames are not in C order.
 
     Frames of a block cannot be written to, others can. For Numba these are two types, and it compiles a
@@ -39,24 +43,48 @@ def powers(length: int) -> FloatArray:
     return np.arange(length, dtype=np.float64)[:, None] ** np.arange(3)
 
 
-@njit(cache=True, nogil=True, fastmath=IN_LANES)
-def moments_of_lit(frame: Image, plane: FloatArray, faintest: float) -> FloatArray:
+@njit(cache=True, nogil=True)
+def brightest_of_rows(frame: Image) -> Counts:
+    """Return the largest count of each row: (h,)."""
+    brightest = np.zeros(len(frame), np.uint16)
+    for row in range(len(frame)):
+        counts, largest = frame[row], np.uint16(0)
+        for column in range(np.uint64(len(counts))):
+            largest = max(largest, counts[column])
+        brightest[row] = largest
+    return brightest
+
+
+@njit(cache=True, nogil=True)
+def moments_of_lit(frame: Image, brightest: Counts, plane: FloatArray, faintest: float) -> FloatArray:
     """Return Σ I, Σ x I, Σ y I, Σ x² I, Σ y² I, Σ x y I of pixels more than `faintest` above a plane: (6,).
 
     I is the light above the plane. The plane is (3,): counts at row 0 and column 0, per column, per row.
+    Rows whose `brightest` count (h,) is not lit above the plane's lower end have no light.
     """
-    moments = np.zeros(6)
-    for row in range(frame.shape[0]):
+    moments, width = np.zeros(6), frame.shape[1]
+    for row in range(len(frame)):
         start = plane[0] + plane[2] * row
-        light, along, squared = 0.0, 0.0, 0.0
-        for column in range(frame.shape[1]):
-            above = frame[row, column] - (start + plane[1] * column)
-            lit = above if above > faintest else 0.0
-            light += lit
-            along += column * lit
-            squared += column * column * lit
-        add_row(moments, row, light, along, squared)
+        if brightest[row] - min(start, start + plane[1] * (width - 1)) > faintest:
+            light, along, squared = _moments_of_lit_row(frame[row], start, plane[1], faintest)
+            add_row(moments, row, light, along, squared)
     return moments
+
+
+@njit(cache=True, nogil=True, fastmath=IN_LANES)
+def _moments_of_lit_row(
+    counts: Counts, start: float, slope: float, faintest: float
+) -> tuple[float, float, float]:
+    """Return Σ I, Σ x I and Σ x² I of a row's pixels more than `faintest` above a line."""
+    light, along, squared = 0.0, 0.0, 0.0
+    for column in range(np.uint64(len(counts))):
+        x = float(column)
+        above = counts[column] - (start + slope * x)
+        lit = above if above > faintest else 0.0
+        light += lit
+        along += x * lit
+        squared += x * x * lit
+    return light, along, squared
 
 
 @njit(cache=True, nogil=True)

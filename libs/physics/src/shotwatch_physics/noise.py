@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from shotwatch_physics.background import STEP, UNLIT_SIGMAS, Background, estimate_background
 from shotwatch_physics.feature import Light
 from shotwatch_physics.moments import Images
+from shotwatch_physics.npz import open_npz
 
 NOISE_PROBABILITY = 1e-6
 """The report's p: the probability that a dark pixel counts as lit."""
@@ -78,7 +79,7 @@ class NoiseModel:
             ValueError: the bytes are not such a file, or its content is not a noise model.
         """
         try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            with open_npz(data) as file:
                 mean, sigma, frames, p = file["mean"], file["sigma"], int(file["frames"]), float(file["p"])
         except NOT_A_MODEL as error:
             raise ValueError(f"not a stored noise model: {error}") from error

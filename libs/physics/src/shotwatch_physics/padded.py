@@ -145,10 +145,42 @@ def fill_light(padded: Padded, margin: Light) -> None:
 
 
 @njit(cache=True, nogil=True)
-def fill_near(padded: Padded, values: FloatArray) -> None:
-    """Compute `near` of values (m,)."""
+def lit_rows(padded: Padded) -> tuple[int, int]:
+    """Return the first row with light, and the one after the last; 0 and 0 without light."""
+    top, bottom = 0, padded.height
+    while top < bottom and not _is_lit(padded, top):
+        top += 1
+    while top < bottom and not _is_lit(padded, bottom - 1):
+        bottom -= 1
+    return (top, bottom) if top < bottom else (0, 0)
+
+
+@njit(cache=True, nogil=True)
+def _is_lit(padded: Padded, row: int) -> bool:
+    first = first_in_frame(padded, row)
+    lit = 0
+    for column in range(np.uint64(padded.width)):
+        lit += padded.light[first + column] > 0
+    return lit > 0
+
+
+@njit(cache=True, nogil=True)
+def lit_columns(padded: Padded, top: int, bottom: int) -> tuple[int, int]:
+    """Return the first column with light in the rows from `top` to `bottom`, and the one after the last."""
+    brightest = _largest_of_columns(padded, padded.light, top, bottom)
+    left, right = 0, padded.width
+    while left < right and not brightest[left] > 0:
+        left += 1
+    while left < right and not brightest[right - 1] > 0:
+        right -= 1
+    return left, right
+
+
+@njit(cache=True, nogil=True)
+def fill_near(padded: Padded, values: FloatArray, top: int, bottom: int) -> None:
+    """Compute `near` of values (m,) in the rows from `top` to `bottom`, the end excluded."""
     three = np.zeros(stride_of(padded))
-    for row in range(padded.height):
+    for row in range(top, bottom):
         first = first_of_row(padded, row)
         _sum_three_rows(values, first, three)
         _average_near(three, first, padded.near_pixels, padded.near)
@@ -178,8 +210,12 @@ def _sum_three_rows(values: FloatArray, first: np.uint64, three: FloatArray) -> 
         three[column] = values[place - stride] + values[place] + values[place + stride]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _average_near(three: FloatArray, first: np.uint64, pixels: FloatArray, near: FloatArray) -> None:
+    """Compute a row of `near`.
+
+    Without `error_model`, Numba verifies each divisor, and the loop does not run in SIMD lanes.
+    """
     one = np.uint64(1)
     for column in range(one, np.uint64(len(three)) - one):
         total = three[column - one] + three[column] + three[column + one]
@@ -208,7 +244,7 @@ def _sum_all_rows(values: FloatArray, first: np.uint64, outer: FloatArray, eleve
         eleven[column] = outer[column] + inner + values[place - two] + values[place + two]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _average_ring(
     outer: FloatArray, eleven: FloatArray, first: np.uint64, pixels: FloatArray, ring: FloatArray
 ) -> None:
@@ -224,15 +260,21 @@ def _average_ring(
 
 
 @njit(cache=True, nogil=True)
-def largest(padded: Padded, values: FloatArray) -> float:
-    """Return the largest of values (m,) in the frame, none of which is NaN.
+def largest(padded: Padded, values: FloatArray, top: int, bottom: int) -> float:
+    """Return the largest of values (m,) in the rows from `top` to `bottom`; none of them is NaN."""
+    return float(_largest_of_columns(padded, values, top, bottom).max())
+
+
+@njit(cache=True, nogil=True)
+def _largest_of_columns(padded: Padded, values: FloatArray, top: int, bottom: int) -> FloatArray:
+    """Return the largest of each column (w,).
 
     Each column has its own maximum, so that the loop along a row runs in SIMD lanes.
     """
     of_columns = np.full(padded.width, -np.inf)
-    for row in range(padded.height):
+    for row in range(top, bottom):
         first = first_in_frame(padded, row)
         for column in range(np.uint64(padded.width)):
             value = values[first + column]
             of_columns[column] = value if value > of_columns[column] else of_columns[column]
-    return float(of_columns.max())
+    return of_columns

@@ -14,6 +14,7 @@ from shotwatch_physics.feature import Features, FloatArray, Light
 from shotwatch_physics.gaussians import PARAMETER_NAMES, Fits, crop, fit_gaussians
 from shotwatch_physics.moments import Images
 from shotwatch_physics.noise import NoiseModel, light_of
+from shotwatch_physics.npz import open_npz
 from shotwatch_physics.wasserstein import Slices, distances_to, equispaced_angles, make_slices
 
 SLICES = 32
@@ -71,7 +72,7 @@ class Reference:
             ValueError: the bytes are not such a file, or its content is not a reference.
         """
         try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            with open_npz(data) as file:
                 plane = Components(*(file[name] for name in ("mean", "scale", "axes", "explained")))
                 return Reference(file["profile"], file["centroid"], file["gaussians"], plane)
         except NOT_A_REFERENCE as error:

@@ -74,8 +74,8 @@ def spots_in(padded: Padded, found: FloatArray) -> None:
             pixel has surroundings (a frame of at most 3 x 3 px); `hole_*` also if no surroundings have a
             fifth of the peak.
     """
-    fill_near(padded, padded.counts)
-    peak = largest(padded, padded.near)
+    fill_near(padded, padded.counts, 0, padded.height)
+    peak = largest(padded, padded.near, 0, padded.height)
     if peak > 0:
         fill_ring(padded, padded.counts)
         _find_largest(padded, 1, -np.inf, found[:4])
@@ -129,7 +129,7 @@ def _largest_contrast(padded: Padded, polarity: int, faintest: float) -> tuple[f
 def _sharpness(counts: FloatArray, near: FloatArray) -> float:
     """Return Σ (counts - near)² / Σ counts² of pixels (m,)."""
     fine, whole = 0.0, 0.0
-    for place in range(len(counts)):
+    for place in range(np.uint64(len(counts))):
         fine += (counts[place] - near[place]) ** 2
         whole += counts[place] ** 2
     return float(fine / whole)

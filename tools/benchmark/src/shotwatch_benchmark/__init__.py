@@ -1,1 +1,3 @@
 """The detection benchmark: how many anomalies the detector finds, at how many false alarms an hour."""
+
+from shotwatch_training import matplotlib_settings as matplotlib_settings

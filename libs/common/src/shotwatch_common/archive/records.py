@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pymongo import DESCENDING
 from pymongo.errors import DuplicateKeyError
 
 from shotwatch_common.archive.earliest import earliest
@@ -16,7 +17,7 @@ from shotwatch_shots.records import NO_STATE, DeviceHistory, JudgedRecords, Obje
 
 LONGEST_SILENCE_MS = 32 * 86_400_000
 """A device that has not recorded for longer has no known state and is no longer expected."""
-_FIRST_SPAN_MS, _LONGEST_SPAN_MS = 600_000, 86_400_000
+_FIRST_SPAN_MS, _LONGEST_SPAN_MS = 600_000, 21_600_000
 _LONGEST_FILE_MS = 86_400_000
 """A recorder writes one file per minute; the old layout has one file per day."""
 
@@ -83,19 +84,26 @@ class Records:
         """Return the state at the device's last record before a time (epoch ms).
 
         Return None if no file in the LONGEST_SILENCE_MS before that time has a record with a state. The
-        search goes back in steps that double in length, up to a day. So it reads little, both for a device
-        that has just recorded and for one that has been silent for long.
+        search passes over times without files, and otherwise goes back in steps that double in length, up to
+        6 h. So it reads little, whatever the device has recorded.
         """
-        end, length = time_ms, _FIRST_SPAN_MS
-        while time_ms - end < LONGEST_SILENCE_MS:
-            start = max(end - length, time_ms - LONGEST_SILENCE_MS)
+        first, end, length = time_ms - LONGEST_SILENCE_MS, time_ms, _FIRST_SPAN_MS
+        while end > first:
+            start = max(end - length, first)
             wanted = {"device": device, "start": {"$gte": start, "$lt": end}}
             found = self._records.find(wanted, {"times": 1, "states": 1, "state": 1})
             known = [_last_before(document, time_ms) async for document in found]
             if last := max(filter(None, known), default=None):
                 return last[1]
-            end, length = start, min(2 * length, _LONGEST_SPAN_MS)
+            end = await self._latest_start(device, first, start) + 1
+            length = min(2 * length, _LONGEST_SPAN_MS)
         return None
+
+    async def _latest_start(self, device: str, start_ms: int, end_ms: int) -> int:
+        """Return the latest start of a file in [start_ms, end_ms); start_ms - 1 if there is none."""
+        wanted = {"device": device, "start": {"$gte": start_ms, "$lt": end_ms}}
+        found = self._records.find(wanted, {"start": 1}).sort("start", DESCENDING).limit(1)
+        return next(iter([document["start"] async for document in found]), start_ms - 1)
 
 
 def _document(obj: ObjectRef, judged: JudgedRecords) -> dict[str, Any]:

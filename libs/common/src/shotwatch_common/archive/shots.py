@@ -28,7 +28,8 @@ ANY_SHOT = ShotFilter()
 _TEN_SECONDS_MS = 10_000
 """Length of the times whose shots are reconciled at once: 800 at the facility's full rate."""
 _DUPLICATE_KEY = 11000
-_DELETED_AT_ONCE = 100
+_DELETED_AT_ONCE = 50
+"""Shots that one query deletes: SecantusDB takes 0.7 ms of CPU for each."""
 
 
 @dataclass(frozen=True, slots=True)

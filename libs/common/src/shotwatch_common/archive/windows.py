@@ -207,7 +207,7 @@ def to_document(window: Window) -> Document:
         "again": window.again,
         "files": sorted({source.block.object_key for source in sources}),
         "revision": pack(window.revision, "<i4"),
-        "devices": [_device_document(device, columns) for device, columns in window.devices.items()],
+        "devices": [_device_document(device, columns) for device, columns in sorted(window.devices.items())],
         "outbox": {id_: batch.model_dump_json().encode() for id_, batch in window.outbox.items()},
         "traceparent": window.traceparent,
     }

@@ -30,7 +30,7 @@ from secantus.server import SecantusDBServer
 from secantus.storage import wt
 
 from shotwatch_common.listening import listener
-from shotwatch_embedded.servers.secantus_pages import LimitedStorage
+from shotwatch_embedded.servers.secantus_limits import LimitedStorage
 
 _ACCOUNTS = "admin"
 """The database in which MongoDB's clients expect accounts."""

@@ -10,7 +10,6 @@ own class (tests/unit/test_secantus_storage.py compares them).
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from secantus.storage import (
     _IDX_TABLE,
@@ -57,7 +56,7 @@ class LeanStorage(Storage):  # type: ignore[misc]  # it has no types
                     self._definitions.clear()
             self._tls.definitions_version = None
 
-    def _cursor(self, table: str, *, overwrite: bool = True) -> Any:
+    def _cursor(self, table: str, *, overwrite: bool = True) -> object:
         """Return a cursor. Whoever opens one on the definitions may change them, except `_iter_indexes`."""
         if table == _IDX_TABLE and not getattr(self._tls, "reads_definitions", False):
             self._note_redefinition()

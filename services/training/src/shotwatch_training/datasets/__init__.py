@@ -3,3 +3,5 @@
 `choosing` finds the examples for a query, `making` writes them, `store` keeps the shards and the manifest,
 `checking` compares a set with its sources, and `reading` streams it for training.
 """
+
+from shotwatch_training import matplotlib_settings as matplotlib_settings

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from secantus.storage import Storage
 
-from shotwatch_embedded.servers.secantus_pages import LimitedStorage
+from shotwatch_embedded.servers.secantus_limits import LimitedStorage
 
 DATABASE, COLLECTION, DOCUMENTS = "shotwatch", "things", 400
 INDEXES = ({"time": 1}, {"place": 1, "time": 1}, {"name": 1}, {"tags": 1}, {"late": -1})
