@@ -29,7 +29,7 @@ OLD = "shots are older than they are kept"
 EXPIRING = ("records", "windows", "unused_sources", "batches", "shots", "shot_counts", "measurements")
 SELDOM: Mapping[str, Mapping[Action, str]] = {
     "ingest": {("data", "read"): CRASHED, ("errors", "read"): CRASHED},
-    "validate": {("objects", "insert"): DEAD_LETTER},
+    "validate": {("objects", "insert"): DEAD_LETTER, ("objects", "update"): DEAD_LETTER},
     "aggregate": {
         ("objects", "insert"): DEAD_LETTER,
         ("objects", "find"): OVERDUE,
