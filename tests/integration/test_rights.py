@@ -54,6 +54,8 @@ SELDOM: Mapping[str, Mapping[Action, str]] = {
     },
     "history": {
         **{(collection, "remove"): OLD for collection in EXPIRING},
+        ("objects", "update"): OLD,
+        ("shot_counts", "find"): OLD,
         ("shot_counts", "update"): OLD,
         ("retention", "insert"): OLD,
         ("retention", "update"): OLD,
