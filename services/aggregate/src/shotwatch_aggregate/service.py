@@ -17,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from time import monotonic
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -57,6 +58,11 @@ SlotKey = tuple[ShotSeries, int]
 
 REMEMBERED = 64
 """Number of windows that a replica keeps in memory: those that receive files, with some to spare."""
+REMEMBERED_S = 5.0
+"""For how long a window in memory is used, in seconds.
+
+A window that is deleted begins with version 1 again, so its version does not show that it is another one.
+"""
 UNSENT_MS = 15_000
 """Time after which an unsent message is published again, in ms: its replica is assumed to have died."""
 
@@ -84,7 +90,7 @@ class Aggregator:
         self._windows = context.archive.windows
         self._stragglers = Stragglers(context)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._written: dict[str, Window] = {}
+        self._written: dict[str, tuple[Window, float]] = {}
         self._to_close = Items(context.servers_answer, context.log)
         self._to_send = Items(context.servers_answer, context.log)
 
@@ -210,7 +216,7 @@ class Aggregator:
         """
         interval = self._facility.interval(series.interval)
         while True:
-            written = self._written.pop(window_id, None)
+            written = self._recall(window_id)
             stored = written or await self._windows.load(window_id, self._facility.interval)
             before = stored or Window.empty(series.place, interval, start)
             next_version = replace(before, version=before.version + 1, unused=())
@@ -230,7 +236,12 @@ class Aggregator:
     def _remember(self, window_id: str, window: Window) -> None:
         if len(self._written) == REMEMBERED:
             self._written.pop(next(iter(self._written)))
-        self._written[window_id] = window
+        self._written[window_id] = window, monotonic()
+
+    def _recall(self, window_id: str) -> Window | None:
+        """Return the window that this replica has just written, and forget it."""
+        window, written_at = self._written.pop(window_id, (None, 0.0))
+        return window if monotonic() - written_at < REMEMBERED_S else None
 
     async def _batch(self, closing: Closing, series: ShotSeries) -> ShotBatch:
         expected = self._expected(series)
