@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import structlog
 from opentelemetry import trace
 
-from shotwatch_aggregate.service import Aggregator
+from shotwatch_aggregate.service import REMEMBERED_S, Aggregator
 from shotwatch_common.facility_file import load_facility
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.errors import Bug
@@ -133,6 +134,21 @@ async def test_a_window_that_cannot_be_written_fails_its_file_by_name_and_the_ot
         await world.aggregator.join(file("a.h5", [START, START + 60_000]))
     assert list(world.windows.stored) == [SECOND]
     assert not world.noted
+
+
+async def test_a_window_that_was_deleted_and_began_again_is_not_mistaken_for_the_one_in_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    replica, other = World(), World()
+    await replica.aggregator.join(file("deleted.h5", [START]))
+    replica.windows.stored.clear()
+    other.windows = other.aggregator._windows = replica.windows
+    await other.aggregator.join(file("first.h5", [START]))
+    now = monotonic()
+    monkeypatch.setattr("shotwatch_aggregate.service.monotonic", lambda: now + REMEMBERED_S)
+    await replica.aggregator.join(file("second.h5", [START + 1000]))
+    sources = replica.windows.stored[FIRST].devices[METER].sources
+    assert [source.block.object_key for source in sources] == ["first.h5", "second.h5"]
 
 
 async def test_a_file_without_room_in_a_window_is_joined_elsewhere_and_its_records_are_counted(
