@@ -1,7 +1,7 @@
 """Features of spectra as they were measured before they had compiled functions: the standard of these.
 
 Copied from libs/physics of 2026-11-27 and not to be changed: it computes with (n, m) arrays, one feature
-after the other.
+after the other. What it is given is not checked.
 """
 
 from collections.abc import Iterator
@@ -33,11 +33,7 @@ def measure_spectra(intensities: NDArray[np.float32], wavelengths: FloatArray | 
         intensities: (n, m) counts. A sample is the light on one pixel of the spectrometer, so moments are
             sums over samples, for any spacing of the wavelengths.
         wavelengths: (m,) nm, positive, strictly monotonic; without it positions are sample numbers from 0.
-
-    Raises:
-        ValueError: the spectra have no samples, or the wavelengths are not as above.
     """
-    _check(intensities, wavelengths)
     chunks = [_measure(chunk, wavelengths) for chunk in _chunks(intensities)]
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
@@ -48,27 +44,8 @@ def fourier_limits(intensities: NDArray[np.float32], wavelengths: FloatArray) ->
     Args:
         intensities: (n, m) counts.
         wavelengths: (m,) nm, positive, strictly monotonic.
-
-    Raises:
-        ValueError: the spectra have no samples, or the wavelengths are not as above.
     """
-    _check(intensities, wavelengths)
     return np.concatenate([_fourier_limit(_usable(chunk)[0], wavelengths) for chunk in _chunks(intensities)])
-
-
-def _check(intensities: NDArray[np.float32], wavelengths: FloatArray | None) -> None:
-    if intensities.ndim != 2 or intensities.shape[1] == 0:
-        raise ValueError(f"spectra must be (n, m) with at least one sample, not {intensities.shape}")
-    if wavelengths is None:
-        return
-    steps = np.diff(wavelengths)
-    monotonic = (steps > 0).all() or (steps < 0).all()
-    if wavelengths.shape != intensities.shape[1:] or not monotonic or not _positive(wavelengths):
-        raise ValueError("wavelengths must be (m,), positive and strictly monotonic")
-
-
-def _positive(wavelengths: FloatArray) -> bool:
-    return bool((np.isfinite(wavelengths) & (wavelengths > 0)).all())
 
 
 def _chunks(intensities: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:

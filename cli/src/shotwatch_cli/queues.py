@@ -16,7 +16,7 @@ class StageQueues:
     ready: int = 0
     """Messages that wait for a handler."""
     consumers: int = 0
-    """Consumers of each queue, where they differ the fewest."""
+    """Number of consumers of the queue that has the fewest."""
     retrying: int = 0
     """Messages that wait for another attempt."""
     dead_lettered: int = 0

@@ -129,7 +129,7 @@ def _field(flatbuffer: pa.Buffer, table: int, number: int) -> int | None:
     """Return the position of a field of a table; None if it is absent.
 
     A table begins with the distance back to the list of its fields (int32). The list has its size and the
-    table's (uint16), then the distance of each field from the begin of the table, 0 if absent (uint16).
+    table's (uint16), then the distance of each field from the beginning of the table, 0 if absent (uint16).
     """
     (back,) = struct.unpack_from("<i", flatbuffer, table)
     (size,) = struct.unpack_from("<H", flatbuffer, table - back)

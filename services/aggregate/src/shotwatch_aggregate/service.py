@@ -62,6 +62,7 @@ REMEMBERED_S = 5.0
 """For how long a window in memory is used, in seconds.
 
 A window that is deleted begins with version 1 again, so its version does not show that it is another one.
+Retention deletes no window that was written so recently.
 """
 UNSENT_MS = 15_000
 """Time after which an unsent message is published again, in ms: its replica is assumed to have died."""

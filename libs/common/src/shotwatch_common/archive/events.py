@@ -4,10 +4,11 @@ from collections.abc import AsyncIterable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo.errors import DuplicateKeyError
 
 from shotwatch_common.archive.driver import Database, Document
 from shotwatch_common.archive.earliest import earliest
+from shotwatch_common.archive.insertion import insert_new
 from shotwatch_common.archive.readable import readable
 from shotwatch_common.clock import epoch_now
 from shotwatch_shots.event import AnomalyEvent
@@ -17,7 +18,6 @@ from shotwatch_shots.reconciliation.sides import Numbers, StoredEvent
 from shotwatch_shots.vocabulary import Phase
 
 T = TypeVar("T")
-_DUPLICATE_KEY = 11000
 _COUNTER = "events"
 _MODEL_VERSION = "event.data.model.version"
 _INCIDENT = "event.data.incident"
@@ -133,16 +133,7 @@ class Events:
 
     async def add(self, events: Sequence[AnomalyEvent]) -> bool:
         """Store events; one that exists already stays unchanged. Return whether all of them were new."""
-        if not events:
-            return True
-        try:
-            await self._events.insert_many([_document(event) for event in events], ordered=False)
-        except BulkWriteError as error:
-            # The other events are stored, because the insert is not ordered.
-            if any(e["code"] != _DUPLICATE_KEY for e in (error.details or {}).get("writeErrors", [])):
-                raise
-            return False
-        return True
+        return await insert_new(self._events, [_document(event) for event in events])
 
     async def unpublished(self, event_ids: Sequence[str]) -> list[AnomalyEvent]:
         """Return those of these events that the broker has not confirmed yet, sorted by number."""

@@ -83,8 +83,7 @@ class KnownObjects:
 
     async def first_change(self) -> int | None:
         """Return when the first known change was made (epoch ms); None if the ledger is empty."""
-        async for document in (
-            self._objects.find({"since": at_least(0)}, {"since": 1}).sort("since", 1).limit(1)
-        ):
+        changed = self._objects.find({"since": at_least(0)}, {"since": 1})
+        async for document in changed.sort("since", 1).limit(1):
             return int(document["since"])
         return None

@@ -6,10 +6,10 @@ from itertools import pairwise
 
 import numpy as np
 from pymongo import UpdateOne
-from pymongo.errors import BulkWriteError
 
 from shotwatch_common.archive.driver import Database, Document, Filter
 from shotwatch_common.archive.earliest import earliest
+from shotwatch_common.archive.insertion import insert_new
 from shotwatch_common.archive.secantus_gaps import steps
 from shotwatch_common.archive.shot_candidates import marks_of
 from shotwatch_common.archive.shot_counts import ShotCounts, SpanPart
@@ -27,7 +27,6 @@ PARTS = 20
 ANY_SHOT = ShotFilter()
 _TEN_SECONDS_MS = 10_000
 """Length of the times whose shots are reconciled at once: 800 at the facility's full rate."""
-_DUPLICATE_KEY = 11000
 _DELETED_AT_ONCE = 50
 """Shots that one query deletes: SecantusDB takes 0.7 ms of CPU for each."""
 
@@ -69,7 +68,7 @@ class Shots:
         """
         documents = shot_documents(batch, verdicts, model, trace_id)
         await self._counts.add(batch, verdicts)
-        if await self._insert_new(documents):
+        if await insert_new(self._shots, documents):
             return set(batch.shot_ids)
         revised = [_revision_of(document) for document in documents if document["revision"] > 1]
         if revised:
@@ -177,16 +176,6 @@ class Shots:
             for equalities in part.queries
             async for document in self._shots.find({**equalities, "pulse": pulses}, fields)
         ]
-
-    async def _insert_new(self, documents: Sequence[Document]) -> bool:
-        """Insert the documents that do not exist yet; return whether all of them were new."""
-        try:
-            await self._shots.insert_many(documents, ordered=False)
-        except BulkWriteError as error:
-            if any(e["code"] != _DUPLICATE_KEY for e in (error.details or {}).get("writeErrors", [])):
-                raise
-            return False
-        return True
 
 
 def shot_documents(

@@ -2,13 +2,10 @@
 
 from collections.abc import AsyncIterator, Container, Sequence
 
-from pymongo.errors import BulkWriteError
-
 from shotwatch_common.archive.driver import Database, Document
+from shotwatch_common.archive.insertion import insert_new
 from shotwatch_shots.reconciliation.sides import JoinedRows
 from shotwatch_shots.window import UnusedSource, Window
-
-_DUPLICATE_KEY = 11000
 
 
 class UnusedSources:
@@ -27,14 +24,7 @@ class UnusedSources:
 
     async def add(self, window: Window) -> None:
         """Store the unused sources of a window; those that are stored already stay as they are."""
-        documents = [_document(window.id, source) for source in window.unused]
-        if not documents:
-            return
-        try:
-            await self._sources.insert_many(documents, ordered=False)
-        except BulkWriteError as error:
-            if any(e["code"] != _DUPLICATE_KEY for e in (error.details or {}).get("writeErrors", [])):
-                raise
+        await insert_new(self._sources, [_document(window.id, source) for source in window.unused])
 
     async def forget(self, object_keys: Sequence[str]) -> None:
         """Delete the sources from files with these keys."""
