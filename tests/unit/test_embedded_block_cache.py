@@ -53,6 +53,21 @@ def test_the_next_stack_removes_what_a_killed_one_left_and_nothing_of_a_running_
     following.remove()
 
 
+def test_a_stack_that_starts_at_the_same_moment_removes_nothing(
+    memory: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lock = block_cache._locked
+
+    def late(path: Path) -> int:
+        block_cache._remove_abandoned()
+        return lock(path)
+
+    monkeypatch.setattr(block_cache, "_locked", late)
+    folder = CacheFolder(tmp_path / "otherwise")
+    assert [*memory.iterdir()] == [folder.path]
+    folder.remove()
+
+
 def test_what_a_killed_stack_left_on_disk_is_no_part_of_the_next_cache(
     memory: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -24,17 +24,26 @@ class CacheFolder:
         """Create the folder in memory, or at `otherwise` if there is no room in memory."""
         _remove_abandoned()
         if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free >= _MIN_FREE_BYTES:
-            self.path = Path(mkdtemp(prefix=_PREFIX, dir=_MEMORY))
+            # It gets the name of a cache once it is locked: until then, a stack that starts could remove it.
+            made = Path(mkdtemp(prefix=f".{_PREFIX}", dir=_MEMORY))
+            self._held = _locked(made)
+            self.path = made.rename(made.with_name(made.name.removeprefix(".")))
         else:
             self.path = otherwise
             shutil.rmtree(otherwise, ignore_errors=True)
             otherwise.mkdir(mode=0o700)
-        self._held = os.open(self.path, _FOLDER)
-        fcntl.flock(self._held, fcntl.LOCK_EX)
+            self._held = _locked(otherwise)
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._held)
+
+
+def _locked(path: Path) -> int:
+    """Return the descriptor of a folder that nobody else has locked."""
+    descriptor = os.open(path, _FOLDER)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
 
 
 def _remove_abandoned() -> None:
