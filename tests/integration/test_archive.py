@@ -62,16 +62,15 @@ async def test_an_index_that_is_gone_is_named_and_made_again(running: Running) -
 
 
 async def test_a_window_comes_to_rest_though_somebody_died_while_striking_off_its_last_message(
-    running: Running,
+    running: Running, archive: Archive
 ) -> None:
-    windows, url = running.archive.windows, running.settings.database_url.get_secret_value()
     window = replace(Window.empty(PLACE.place, ONE_HZ, 36_000_000), version=1)
-    half = window.id
-    async with AsyncMongoClient(url) as client:
-        stored = client[running.settings.database_name]["windows"]
-        await stored.insert_one({**to_document(window), "deadline": 0, "outbox_since": 1})
-    assert not await windows.at_rest(half)
-    await until(lambda: windows.at_rest(half), "the window at rest")
+    half_done = {**to_document(window), "deadline": 0, "outbox_since": 1}
+    async with AsyncMongoClient(running.settings.database_url.get_secret_value()) as client:
+        await client[OF_THESE_TESTS]["windows"].insert_one(dict(half_done))
+        assert not await archive.windows.at_rest(window.id), "nobody sweeps the database of these tests"
+        await client[running.settings.database_name]["windows"].insert_one(half_done)
+    await until(lambda: running.archive.windows.at_rest(window.id), "the window at rest")
 
 
 async def test_of_many_that_enter_an_object_one_is_the_first(archive: Archive) -> None:
