@@ -95,8 +95,7 @@ def frame_sums(frame: FloatArray, of_x: FloatArray, of_y: FloatArray) -> FloatAr
     of_rows = np.empty((POWERS, frame.shape[0]))
     for k in range(GAUSSIANS):
         along_x, along_y = of_x[POWERS * k : POWERS * (k + 1)], of_y[POWERS * k : POWERS * (k + 1)]
-        for row in range(frame.shape[0]):
-            of_rows[:, row] = _product_sums(frame[row], along_x)
+        _sum_rows(frame, along_x, of_rows)
         for m in range(POWERS):
             for n in range(POWERS):
                 sums[k, m, n] = _product_sum(of_rows[m], along_y[n])
@@ -113,17 +112,23 @@ def _product_sum(one: FloatArray, other: FloatArray) -> float:
 
 
 @njit(cache=True, nogil=True, fastmath=IN_LANES)
-def _product_sums(row: FloatArray, functions: FloatArray) -> tuple[float, float, float, float, float]:
-    """Return Σ row · function for each of five functions: the row is read once for all of them."""
-    zeroth, first, second, third, fourth = 0.0, 0.0, 0.0, 0.0, 0.0
-    for place in range(np.uint64(len(row))):
-        light = row[place]
-        zeroth += light * functions[0, place]
-        first += light * functions[1, place]
-        second += light * functions[2, place]
-        third += light * functions[3, place]
-        fourth += light * functions[4, place]
-    return zeroth, first, second, third, fourth
+def _sum_rows(frame: FloatArray, functions: FloatArray, sums: FloatArray) -> None:
+    """Compute Σ over each row of the frame (h, w) times each of five functions (5, w): `sums` (5, h).
+
+    A row is read once for all five. The function takes whole arrays, because a view of each row would take as
+    long as the sums of a short one.
+    """
+    for row in range(np.uint64(frame.shape[0])):
+        zeroth, first, second, third, fourth = 0.0, 0.0, 0.0, 0.0, 0.0
+        for column in range(np.uint64(frame.shape[1])):
+            light = frame[row, column]
+            zeroth += light * functions[0, column]
+            first += light * functions[1, column]
+            second += light * functions[2, column]
+            third += light * functions[3, column]
+            fourth += light * functions[4, column]
+        sums[0, row], sums[1, row], sums[2, row] = zeroth, first, second
+        sums[3, row], sums[4, row] = third, fourth
 
 
 @njit(cache=True, nogil=True)
