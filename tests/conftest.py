@@ -55,8 +55,16 @@ def generate_the_same_examples_everywhere() -> None:
 @pytest.fixture(autouse=True)
 def logs_go_where_the_next_test_reads() -> Iterator[None]:
     """Forget how a test had logs written: it may have been to a stream of its own, which is closed now."""
+    write_plain_logs()
     yield
     structlog.reset_defaults()
+
+
+def write_plain_logs() -> None:
+    """Log tracebacks as Python prints them: structlog's own, with all locals, take up to 2 s of CPU each."""
+    *others, _ = structlog.get_config()["processors"]
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*others, plain])
 
 
 @pytest.hookimpl(tryfirst=True)

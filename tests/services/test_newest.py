@@ -104,6 +104,20 @@ async def two_hours_of_shots(archive: Archive) -> None:
     await store_event(archive, anomaly_event(1, 0))
 
 
+@pytest.fixture(scope="module")
+async def honest() -> World:
+    """Two hours of shots. Tests add to forks of it."""
+    world = World()
+    with world.in_its_time():
+        await two_hours_of_shots(world.archive)
+    return world
+
+
+@pytest.fixture(scope="module")
+async def expected(honest: World) -> dict[str, Any]:
+    return await views(honest)
+
+
 async def views(world: World) -> dict[str, Any]:
     """What everything that shows or uses something newest makes of the data."""
     after = world.fork()
@@ -155,35 +169,31 @@ async def a_report_of(archive: Archive, time: int) -> None:
 @pytest.mark.parametrize("time", [FUTURE, BEFORE_THE_FIRST_DAY])
 @pytest.mark.parametrize("store", [shots_of, an_event_of, a_report_of])
 async def test_impossible_times_in_the_database_change_nothing_that_is_newest(
-    store: Callable[[Archive, int], Awaitable[None]], time: int
+    honest: World, expected: dict[str, Any], store: Callable[[Archive, int], Awaitable[None]], time: int
 ) -> None:
-    honest, pinned = World(), World()
-    for world in (honest, pinned):
-        with world.in_its_time():
-            await two_hours_of_shots(world.archive)
+    pinned = honest.fork()
     with pinned.in_its_time():
         await store(pinned.archive, time)
-    expected, found = await views(honest), await views(pinned)
+    found = await views(pinned)
     assert expected["shots"]["shots"]
     assert expected["trends"]
     assert found == expected
 
 
 @pytest.mark.parametrize("time", [FUTURE, BEFORE_THE_FIRST_DAY])
-async def test_an_impossible_state_is_replaced_by_the_next_record(time: int) -> None:
-    honest, pinned = World(), World()
+async def test_an_impossible_state_is_replaced_by_the_next_record(
+    expected: dict[str, Any], time: int
+) -> None:
+    pinned = World()
     with pinned.in_its_time():
         await known_state(pinned.archive, time, "FAULT")
-    for world in (honest, pinned):
-        with world.in_its_time():
-            await two_hours_of_shots(world.archive)
-    assert await views(pinned) == await views(honest)
+        await two_hours_of_shots(pinned.archive)
+    assert await views(pinned) == expected
 
 
-async def test_a_clock_that_is_ahead_as_far_as_is_allowed_hides_no_shot_of_its_place() -> None:
-    world = World()
+async def test_a_clock_that_is_ahead_as_far_as_is_allowed_hides_no_shot_of_its_place(honest: World) -> None:
+    world = honest.fork()
     with world.in_its_time():
-        await two_hours_of_shots(world.archive)
         before = await Overview(LASER, world.archive).read()
         ahead = LastState(epoch_now() + AHEAD_MS, "ON")
         await world.archive.devices.saw(METER, ahead, latest_record_ms(LASER))
@@ -192,10 +202,9 @@ async def test_a_clock_that_is_ahead_as_far_as_is_allowed_hides_no_shot_of_its_p
     assert len(after[0].scores) == 100
 
 
-async def test_such_a_clock_hides_no_shot_from_the_measurement_of_drift() -> None:
-    world = World()
+async def test_such_a_clock_hides_no_shot_from_the_measurement_of_drift(honest: World) -> None:
+    world = honest.fork()
     with world.in_its_time():
-        await two_hours_of_shots(world.archive)
         before = await measured_drift(world)
         ahead = LastState(epoch_now() + AHEAD_MS, "ON")
         await world.archive.devices.saw("LA_A3_31-Camera_1-Camera-1", ahead, latest_record_ms(LASER))

@@ -116,7 +116,13 @@ class CollectionInMemory:
         return self.effects.perform(what, act, lambda: AutoReconnect("connection closed"))
 
     def _matching(self, query: Query) -> list[Document]:
-        return [document for document in self.documents.values() if matches(document, query)]
+        """Compare strings first, which is cheap: `matches` is slow."""
+        texts = [(name, value) for name, value in query.items() if type(value) is str]
+        return [
+            document
+            for document in self.documents.values()
+            if not _has_other_text(document, texts) and matches(document, query)
+        ]
 
     def _insert(self, document: Document) -> None:
         document = _stored({"_id": bson.ObjectId(), **document})
@@ -159,6 +165,11 @@ class CollectionInMemory:
                 self._delete(found)
             case _:
                 self._update(found, write._filter, write._doc, bool(write._upsert))
+
+
+def _has_other_text(document: Document, texts: Sequence[tuple[str, str]]) -> bool:
+    """Return whether a field that must equal a text holds another one."""
+    return any(type(found := document.get(name)) is str and found != text for name, text in texts)
 
 
 class DatabaseInMemory(defaultdict[str, CollectionInMemory]):

@@ -27,7 +27,7 @@ from shotwatch_history.jobs.trends import TrendWatch
 from shotwatch_history.settings import HistorySettings
 
 LEDGER_POLL_S = 60.0
-"""Pause between two checks of the ledger, and of the promotions against the audit, in seconds."""
+"""Pause between two checks of the ledger, in seconds."""
 RETENTION_POLL_S = 60.0
 """Pause between two deletions of old shots, in seconds."""
 BLOCK_POLL_S = 3600.0
@@ -42,8 +42,8 @@ async def assemble(context: ServiceContext[HistorySettings], resources: AsyncExi
         (settings.trend_poll_seconds, TrendWatch(context).poll),
         (settings.reference_poll_seconds, ReferenceRenewal(context).renew),
         (settings.drift_poll_seconds, DriftWatch(context, registry).poll),
+        (settings.drift_poll_seconds, PromotionWatch(context).poll),
         (LEDGER_POLL_S, LedgerWatch(context).poll),
-        (LEDGER_POLL_S, PromotionWatch(context).poll),
         *([(RETENTION_POLL_S, ShotRetention(context).poll)] if settings.shot_days else []),
         *([(BLOCK_POLL_S, BlockRetention(context).poll)] if settings.delete_blocks_days else []),
     )
