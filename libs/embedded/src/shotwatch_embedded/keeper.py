@@ -11,7 +11,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from shotwatch_embedded.launch import Launch
-from shotwatch_embedded.logs import shorten
+from shotwatch_embedded.logs import is_too_long, shorten
+from shotwatch_embedded.ports import accepts_connections
 from shotwatch_embedded.private import UMASK, private_files
 from shotwatch_embedded.processes import listens, mark
 from shotwatch_embedded.status import State, Status
@@ -51,6 +52,8 @@ class Keeper:
         self._pid: int | None = None
         self._restarts = 0
         self._exit_code: int | None = None
+        self._owns_port = False
+        """Whether the port was found to be that of a process of the stack, since the last start."""
         self._turn = asyncio.Event()
         self._task = asyncio.create_task(self._keep(), name=f"keep {launch.name}")
 
@@ -98,6 +101,7 @@ class Keeper:
             self._exit_code = _NOT_EXECUTABLE
             return
         self._pid = process.pid
+        self._owns_port = False
         self._become(State.STARTING)
         watching = asyncio.create_task(self._watch())
         try:
@@ -128,7 +132,8 @@ class Keeper:
             if state is not self._state:
                 self._become(state)
             with suppress(OSError):  # a full disk, or a log that somebody removed
-                await asyncio.to_thread(shorten, self._launch.log)
+                if is_too_long(self._launch.log):
+                    await asyncio.to_thread(shorten, self._launch.log)
             await asyncio.sleep(self._launch.check_every if state is State.READY else _POLL)
 
     def _judged(self, *, serves: bool) -> State:
@@ -137,15 +142,22 @@ class Keeper:
         return State.STARTING if self._state is State.STARTING else State.UNREADY
 
     async def _serves(self) -> bool:
-        launch = self._launch
-        # Until it is ready, another program could have taken the port and answer in its place.
-        if self._state is not State.READY and not listens(launch.owner, launch.port):
-            return False
         try:
             async with asyncio.timeout(_PROBE_TIMEOUT):
-                return await launch.probe()
+                return await self._listens() and await self._launch.probe()
         except TimeoutError:
             return False
+
+    async def _listens(self) -> bool:
+        """Return whether a process of the stack listens on the port.
+
+        Another program could have taken the port and answer in its place. This is checked once for each
+        start, and only if somebody listens at all, because it reads the files of all processes.
+        """
+        launch = self._launch
+        if not self._owns_port and await accepts_connections(launch.port):
+            self._owns_port = listens(launch.owner, launch.port)
+        return self._owns_port
 
     def _become(self, state: State) -> None:
         self._state = state
