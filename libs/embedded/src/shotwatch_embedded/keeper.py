@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
+from shotwatch_embedded.forks import Fork, ForkServer
 from shotwatch_embedded.launch import Launch
 from shotwatch_embedded.logs import is_too_long, shorten
 from shotwatch_embedded.ports import accepts_connections
@@ -45,8 +46,12 @@ class Keeper:
     Create it inside a running event loop.
     """
 
-    def __init__(self, launch: Launch, changed: Callable[[Status], None]) -> None:
+    def __init__(
+        self, launch: Launch, changed: Callable[[Status], None], forks: ForkServer | None = None
+    ) -> None:
+        """Start the process, and restart it whenever it ends; as a fork if the fork server can run it."""
         self._launch = launch
+        self._forks = forks
         self._changed = changed
         self._state = State.STARTING
         self._pid: int | None = None
@@ -111,13 +116,16 @@ class Keeper:
             self._exit_code = await _end(process, self._launch.grace)
             self._pid = None
 
-    async def _spawn(self) -> Process:
+    async def _spawn(self) -> Process | Fork:
         launch = self._launch
+        environment = {**launch.environment, **mark(launch.owner)}
         self._note(f"start {shlex.join(launch.command)}")
         with launch.log.open("ab") as log:
+            if self._forks is not None and self._forks.can_run(launch.command, environment):
+                return await self._forks.fork(launch.command, launch.folder, environment, log)
             return await asyncio.create_subprocess_exec(
                 *launch.command,
-                env={**launch.environment, **mark(launch.owner)},
+                env=environment,
                 cwd=launch.folder,
                 stdin=DEVNULL,
                 stdout=log,
@@ -171,7 +179,7 @@ class Keeper:
             log.write(line)
 
 
-async def _end(process: Process, grace: float) -> int:
+async def _end(process: Process | Fork, grace: float) -> int:
     """End the process and its whole group, and return its exit code."""
     if process.returncode is None:
         _signal_group(process.pid, signal.SIGTERM)
