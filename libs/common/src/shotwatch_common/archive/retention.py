@@ -12,6 +12,7 @@ _SHOTS = "shots"
 class Retention:
     """Collection `retention`: the document `shots` has the time `judged_at` up to which they are deleted.
 
+    Its `horizon` is the time before which a file was ingested whose shots are deleted.
     Also deletes documents of the collections `windows` and `unused_sources`.
     """
 
@@ -25,8 +26,17 @@ class Retention:
 
         Shots that somebody may still need remain (ADR 38).
         """
-        document = await self._retention.find_one({"_id": _SHOTS})
+        document = await self._retention.find_one({"_id": _SHOTS, "judged_at": {"$exists": True}})
         return None if document is None else int(document["judged_at"])
+
+    async def horizon(self) -> int:
+        """Return the time before which each file was ingested whose shots are deleted (epoch ms), or 0."""
+        document = await self._retention.find_one({"_id": _SHOTS, "horizon": {"$exists": True}})
+        return 0 if document is None else int(document["horizon"])
+
+    async def begin(self, horizon: int) -> None:
+        """Record that shots of files that were ingested before `horizon` (epoch ms) may be deleted."""
+        await self._retention.update_one({"_id": _SHOTS}, {"$max": {"horizon": horizon}}, upsert=True)
 
     async def reach(self, until: int) -> None:
         """Record that the shots that were judged before `until` (epoch ms) have been deleted."""

@@ -1,7 +1,6 @@
 """The object store. This package is the only one that knows the S3 client."""
 
 import asyncio
-import io
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -12,9 +11,7 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 from aiohttp import StreamReader
-from miniopy_async.api import Minio
 from miniopy_async.commonconfig import CopySource
-from miniopy_async.helpers import MIN_PART_SIZE
 
 from shotwatch_common.block_cache import BlockCache
 from shotwatch_common.settings import Settings
@@ -68,7 +65,7 @@ class ObjectStore:
     bucket is missing), and ObjectGone if the object does not exist.
     """
 
-    def __init__(self, client: Minio, block_cache: BlockCache | None = None) -> None:
+    def __init__(self, client: Client, block_cache: BlockCache | None = None) -> None:
         self._client = client
         self.block_cache = block_cache
         """Recent blocks on this machine, for `fetching`."""
@@ -78,7 +75,7 @@ class ObjectStore:
         """Return the store at this URL."""
         parts = urlsplit(url)
         secure = parts.scheme == "https"
-        client = Client(parts.netloc, access_key, secret_key, secure=secure, region="us-east-1")
+        client = Client(parts.netloc, access_key, secret_key, secure)
         return cls(client, block_cache)
 
     @classmethod
@@ -126,9 +123,7 @@ class ObjectStore:
         """Write a complete object in one request, replacing any previous one. Return its etag."""
         kind = content_type or "application/octet-stream"
         async with translated(bucket, key):
-            written = await self._client.put_object(
-                bucket, key, io.BytesIO(data), len(data), kind, part_size=max(len(data), MIN_PART_SIZE)
-            )
+            written = await self._client.put_whole(bucket, key, data, kind)
         return (written.etag or "").strip('"')
 
     async def move(
