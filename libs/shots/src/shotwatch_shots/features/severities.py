@@ -35,7 +35,7 @@ class SeverityLimits:
         return Severity.WARNING if abs(size) >= self.warning else Severity.INFO
 
 
-_HOT_SPOT = SeverityLimits(warning=0.03, critical=0.06)
+_HOT_SPOT = SeverityLimits(warning=0.03, critical=0.05)
 _DARK_SPOT = SeverityLimits(warning=0.05)
 _POINTING = SeverityLimits(warning=2.0)
 _BEAM_WIDTH = SeverityLimits(warning=0.05)
