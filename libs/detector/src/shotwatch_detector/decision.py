@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from shotwatch_detector.arrays import Features, Values
+from shotwatch_detector.claims import claim, most_claimed
 from shotwatch_detector.finding import Finding
 from shotwatch_detector.sentences import chance_of, explain
 from shotwatch_detector.severity import severity_of_deviation
+from shotwatch_detector.sizes import size_of
 from shotwatch_detector.statistics import RUN, Baseline, last_of_run, medians_of_runs
 from shotwatch_shots.event import Contribution
 from shotwatch_shots.features import FEATURE_SPECS, INDICATORS
@@ -51,7 +53,10 @@ class Judgement:
     """The statistical judgement of a batch of n shots."""
 
     score: Values
-    """-log₁₀ of the probability that a normal shot has as large a deviation in any feature: (n,)."""
+    """-log₁₀ of the probability that a normal shot has as large a deviation in any feature: (n,).
+
+    It is limited to what may be claimed (`most_claimed`).
+    """
     threshold: float
     """A shot with a higher score is an anomaly."""
     findings: tuple[Finding, ...]
@@ -70,7 +75,7 @@ class _Column:
     values: Values
     score: Values
     """Surprisal minus log₁₀ of the number of judged features: with many features, one of them deviates by
-    chance.
+    chance. It is the tail's, however far that is extrapolated.
     """
 
 
@@ -133,7 +138,11 @@ def _judge(
     place: str, features: Mapping[str, Features], baselines: DeviceBaselines, shots: int, threshold: float
 ) -> tuple[Values, list[Finding]]:
     columns = _columns(features, baselines)
-    judged = [column.score for column in columns if column.kind is not None]
+    judged = [
+        np.minimum(column.score, most_claimed(column.baseline.independent, threshold))
+        for column in columns
+        if column.kind is not None
+    ]
     if not judged:
         return np.zeros(shots), []
     score: Values = np.max(judged, axis=0)
@@ -230,24 +239,28 @@ def _finding(
     threshold: float,
 ) -> Finding:
     strongest = leading[0]
-    score = float(strongest.score[shot])
+    extrapolated = float(strongest.score[shot])
+    claimed = claim(extrapolated, strongest.baseline.independent, threshold)
     devices = tuple(dict.fromkeys(column.device for column in leading))
     head = _contribution(strongest, shot)
+    measured = {name: float(values[shot]) for name, values in features[strongest.device].items()}
     return Finding(
         shot=shot,
         kind=kind,
-        severity=severity_of_deviation(kind, score / threshold, rises=head.sigmas > 0),
+        severity=severity_of_deviation(head.feature, size_of(head, measured)),
         devices=devices,
-        score=score,
+        score=claimed.score,
+        extrapolated=extrapolated,
+        provisional=claimed.provisional,
         threshold=threshold,
         why=explain(
             place,
             head,
             showing=len(devices),
             watching=_watching(kind, columns, shot),
-            measured={name: float(values[shot]) for name, values in features[strongest.device].items()},
+            measured=measured,
         )
-        + f"; {chance_of(SHOTS_PER_HOUR / 10**score)}",
+        + f"; {chance_of(SHOTS_PER_HOUR / 10**claimed.score, claimed)}",
         contributions=_contributions(devices, columns, shot),
     )
 
