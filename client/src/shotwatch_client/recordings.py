@@ -11,7 +11,7 @@ import pandas as pd
 
 from shotwatch_client.arrays import Array, read_npy, read_npz
 from shotwatch_client.errors import InvalidArgument, MissingRecords, NoData, UnexpectedAnswer
-from shotwatch_client.rest import Rest, describe
+from shotwatch_client.rest import AT_ONCE, Rest, describe
 from shotwatch_client.shot_list import ListedShot, ShotList
 from shotwatch_client.tables import TIME
 from shotwatch_client.times import epoch_ms
@@ -27,7 +27,7 @@ MOST_IN_BULK = 1000
 FIRST_IN_BULK = 16
 """Maximum number of frames in one request while their size is not known."""
 AT_A_TIME = 256
-"""Number of arrays, read one by one, that are held before they are put in."""
+"""Number of arrays of known size, read one by one, that are held before they are put in."""
 Masked = np.ma.MaskedArray[Any, Any]
 """Arrays (n, …), of which some may be masked."""
 _HEADER_BYTES = 4096
@@ -171,7 +171,7 @@ class Recordings:
                     gathered.put(positions[shot], frame)
             done += len(asked)
             size = gathered.bytes_of_one
-            count = FIRST_IN_BULK if size is None else min(max(BULK_BYTES // size, 1), MOST_IN_BULK)
+            count = FIRST_IN_BULK if size is None else min(BULK_BYTES // max(size, 1) + 1, MOST_IN_BULK)
 
     def _valid_frames(self, shots: Sequence[ListedShot], size: int | None) -> list[tuple[str, Array]]:
         """Return ids and frames of the newest shots up to the last of these, as many as these are.
@@ -199,15 +199,16 @@ class Recordings:
         """Put in the arrays that are missing, each by a request of its own; return why some are not there."""
 
         def read(position: int) -> Array | NoData:
+            most = gathered.bytes_of_one or LARGEST_ARRAY_BYTES
             try:
-                return self._array(shots[position], most)
+                return self._array(shots[position], most + _HEADER_BYTES)
             except NoData as error:
                 return error
 
-        most = (gathered.bytes_of_one or LARGEST_ARRAY_BYTES) + _HEADER_BYTES
         missing, reasons = np.flatnonzero(gathered.missing).tolist(), []
-        for start in range(0, len(missing), AT_A_TIME):
-            positions = missing[start : start + AT_A_TIME]
+        while missing:
+            count = AT_ONCE if gathered.arrays is None else AT_A_TIME
+            positions, missing = missing[:count], missing[count:]
             for position, array in zip(positions, self._rest.map(read, positions), strict=True):
                 if isinstance(array, NoData):
                     reasons.append(array)
