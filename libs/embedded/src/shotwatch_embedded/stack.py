@@ -237,10 +237,13 @@ class Stack:
             self._ports.release()
             self._lock.close()
 
-    async def _start_servers(self) -> None:
+    def _make_folders(self) -> None:
         with private_files():
             for folder in ("logs", "traces"):
                 (self.folder / folder).mkdir(exist_ok=True)
+
+    async def _start_servers(self) -> None:
+        self._make_folders()
         self._credentials.write_keys(self.folder)
         if self._first_services:
             self._forks.start()
