@@ -127,16 +127,23 @@ def _mass(images: Light) -> FloatArray:
     if images.ndim != 3 or 0 in images.shape[1:] or images.dtype.kind not in "uif":
         raise ValueError(f"frames must be (n, h, w) numbers, not {images.shape} {images.dtype}")
     count, height, width = images.shape
-    light = images.reshape(count, height * width).astype(np.float64)
-    light[~np.isfinite(light).all(axis=1)] = 0
-    if (light < 0).any():
+    mass = np.empty((count, height * width))
+    for shares, frame in zip(mass, images, strict=True):  # one frame at a time stays in the processor's cache
+        shares[:] = _shares(frame)
+    return mass
+
+
+def _shares(frame: Light) -> FloatArray:
+    """Return the share of a frame's light on each of its pixels: (h·w,)."""
+    light = frame.ravel().astype(np.float64)
+    lowest, highest = light.min(), light.max()  # NaN if a pixel is
+    if not (np.isfinite(lowest) and np.isfinite(highest)) or lowest == highest == 0:
+        return np.full_like(light, np.nan)
+    if lowest < 0:
         raise ValueError("light is never negative: take the background away and cut at zero")
-    relative = _share(light, light.max(axis=1, keepdims=True))  # so that no sum overflows
-    return _share(relative, relative.sum(axis=1, keepdims=True))
-
-
-def _share(light: FloatArray, whole: FloatArray) -> FloatArray:
-    return np.divide(light, whole, out=np.full_like(light, np.nan), where=whole > 0)
+    light /= highest  # so that no sum overflows
+    light /= light.sum()
+    return light
 
 
 @njit(cache=True, nogil=True)
