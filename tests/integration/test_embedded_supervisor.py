@@ -454,6 +454,7 @@ async def test_a_forked_service_is_as_if_its_command_had_been_executed(forking: 
         assert "up" in status.log.read_text()
     assert facts[0]["parent"] == facts[1]["parent"] != os.getpid()
     assert not set(facts[0]["random"]) & set(facts[1]["random"])
+    assert open_to_others(forking.folder) == []
 
 
 async def test_a_killed_fork_is_forked_again_and_its_exit_code_shows(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from shotwatch_embedded.fork_server import Request
-from shotwatch_embedded.private import UMASK
+from shotwatch_embedded.private import UMASK, private_files
 
 PYTHON_MODULE = (sys.executable, "-P", "-m")
 """Begin of a command that the fork server can run. The module follows."""
@@ -66,7 +66,7 @@ class ForkServer:
             return self._channel
         self.stop()
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs, self._log.open("ab") as log:
+        with theirs, private_files(), self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603
                 [*PYTHON_MODULE, "shotwatch_embedded.fork_server"],
                 env=self._environment,
