@@ -39,6 +39,19 @@ def test_every_account_has_permissions_and_the_hash_of_its_password(prefix: str)
         assert digest == hashlib.sha256(salt + password.encode()).digest()
 
 
+def test_all_accounts_together_and_each_by_itself_open_a_bounded_number_of_connections():
+    """The figures are those of the section "Limits" in docs/broker-accounts.md."""
+    made = definitions(PASSWORDS, Topology())
+    (together,) = made["parameters"]
+    assert (together["component"], together["value"]) == ("vhost-limits", {"max-connections": 500})
+    service, operator = (64, 512), (20, 20)
+    limits = {
+        each["name"]: (each["limits"]["max-connections"], each["limits"]["max-channels"])
+        for each in made["users"]
+    }
+    assert limits == dict.fromkeys(ACCOUNTS, service) | {"operator": operator}
+
+
 def test_no_account_of_one_system_has_a_right_in_another_on_the_same_broker():
     one, other = (definitions(PASSWORDS, Topology(prefix)) for prefix in ("", "test-"))
     shared = {"amq.topic", "amq.default"}
