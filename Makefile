@@ -1,9 +1,9 @@
 # The two commands of a newcomer are `make demo` and `make test`; both install what they need into .venv.
 SHELL := /bin/bash
 BIN := .venv/bin
-PYPROJECTS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml tools/*/pyproject.toml cli/pyproject.toml)
+PYPROJECTS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml tools/*/pyproject.toml cli/pyproject.toml client/pyproject.toml)
 MINIO := v0.0.0-20260212201848-7aac2a2c5b7c
-SOURCES := libs services tools cli tests deploy scripts
+SOURCES := libs services tools cli client tests deploy scripts
 
 .PHONY: help setup demo test test-fast test-minio chaos fuzz fuzz-stack lint format bench-facility bench-detect lock schemas settings sbom audit broker-accounts metrics structure english dashboards clean
 

@@ -23,7 +23,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 VOCABULARY = REPOSITORY / "docs" / "vocabulary.yaml"
 BASELINE = REPOSITORY / "scripts" / "english-baseline.json"
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/**/*.md")
-CODE = ("libs", "services", "tools", "cli", "deploy", "scripts", "tests")
+CODE = ("libs", "services", "tools", "cli", "client", "deploy", "scripts", "tests")
 MAX_WORDS = 40
 """A sentence with more words is too long."""
 

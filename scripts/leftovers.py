@@ -13,10 +13,12 @@ from typing import Any
 
 from definitions import Function, Graph, Module, Name, read_modules
 
-SOURCES = ("libs/*/src", "services/*/src", "tools/*/src", "cli/src", "deploy/grafana")
+SOURCES = ("libs/*/src", "services/*/src", "tools/*/src", "cli/src", "client/src", "deploy/grafana")
 """Folders on the import path with the code that is measured."""
 USERS = ("tests", "tools/bench", "scripts")
 """Folders whose code may use the measured code, but does not keep it alive."""
+PUBLISHED = ("shotwatch_client",)
+"""Packages that code outside this repository imports: what their `__all__` names is used."""
 SETTINGS_ARE_SET_IN = (
     "deploy",
     "libs/embedded",
@@ -77,7 +79,11 @@ class Code:
     @cached_property
     def projects(self) -> dict[Path, dict[str, Any]]:
         """The `project` table of each distribution of ours, by its folder."""
-        files = [*self.root.glob("*/*/pyproject.toml"), *self.root.glob("cli/pyproject.toml")]
+        files = [
+            *self.root.glob("*/*/pyproject.toml"),
+            *self.root.glob("cli/pyproject.toml"),
+            *self.root.glob("client/pyproject.toml"),
+        ]
         return {
             file.parent: tomllib.loads(file.read_text(encoding="utf-8"))["project"] for file in sorted(files)
         }
@@ -91,7 +97,7 @@ def unused_definitions(code: Code) -> list[Occurrence]:
     """Return the definitions that no running code reaches, and name the tests and tools that use them."""
     graph = code.graph
     entries = (root for module in code.modules for root in graph.roots(module))
-    live = graph.reached([*entries, *_entry_points(code)])
+    live = graph.reached([*entries, *_entry_points(code), *_published(code)])
     used_in = {
         folder: graph.reached(name for module in modules for name in _everything(graph, module))
         for folder, modules in code.users.items()
@@ -116,19 +122,28 @@ def _entry_points(code: Code) -> Iterator[Name]:
                 yield module, name
 
 
+def _published(code: Code) -> Iterator[Name]:
+    """Yield the definitions that the packages in `PUBLISHED` offer."""
+    for package in (code.graph.modules[name] for name in PUBLISHED if name in code.graph.modules):
+        for statement in package.definitions.get("__all__", []):
+            texts = (node.value for node in ast.walk(statement) if isinstance(node, ast.Constant))
+            yield from filter(None, (code.graph.resolve(package.name, str(text)) for text in texts))
+
+
 def _everything(graph: Graph, module: Module) -> Iterator[Name]:
     yield from graph.roots(module)
     yield from ((module.name, name) for name in module.definitions)
 
 
 def unused_members(code: Code) -> list[Occurrence]:
-    """Return methods and enum members of our classes whose name no measured code mentions."""
+    """Return methods and enum members whose name no measured code mentions, except of published classes."""
     mentioned = {name for module in code.modules for name in _mentioned(module)}
+    published = set(_published(code))
     return [
         code.occurrence(module, node, f"{owner.name}.{name}")
         for module in code.modules
         for owner in module.nodes
-        if isinstance(owner, ast.ClassDef)
+        if isinstance(owner, ast.ClassDef) and (module.name, owner.name) not in published
         for node, name in _members(code.graph, module, owner)
         if name not in mentioned and not name.startswith("__")
     ]

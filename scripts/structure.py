@@ -14,6 +14,7 @@ from pathlib import Path
 
 from definitions import Function, Module
 from leftovers import (
+    PUBLISHED,
     SOURCES,
     Code,
     Occurrence,
@@ -68,10 +69,11 @@ The code in `{"`, `".join(SOURCES)}` is measured. Tests, `tools/bench` and
   `python -m shotwatch_…` imports or starts as a process. The next figure adds the files of other packages
   that these import directly. A file with nothing but a docstring does not count.
 - A definition is **used by running code** if references lead to it from what runs. That is a statement at
-  the top level of a module, an entry point in a `pyproject.toml`, or a function that a decorator of ours
-  registers (a route, a command). Names are resolved through imports. Methods and members of enumerations
-  are compared by their bare name, so an unused one is not found if another one of that name is used. A
-  member that only comes from outside, such as the value of a query parameter, counts as unused.
+  the top level of a module, an entry point in a `pyproject.toml`, a function that a decorator of ours
+  registers (a route, a command), or what the `__all__` of {", ".join(PUBLISHED)} names for others. Names
+  are resolved through imports. Methods and members of enumerations are compared by their bare name, so an
+  unused one is not found if another one of that name is used. A member that only comes from outside, such
+  as the value of a query parameter, counts as unused.
 - **Nobody sets** a setting if its variable is in no manifest, stack, test, benchmark or document except
   `docs/settings.md`, and its name is no keyword argument there.
 - **State in modules** is a name that a function rebinds or changes in place, a function that caches its

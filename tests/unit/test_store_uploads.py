@@ -2,10 +2,10 @@
 
 import base64
 import hashlib
-import os
 import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from random import Random
 
 import pyarrow as pa
 import pytest
@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 
 from shotwatch_common.store import ObjectStore
 
-CONTENT = os.urandom(3_000_001)
+CONTENT = Random(0).randbytes(3_000_001)
 
 
 @dataclass
@@ -67,7 +67,7 @@ async def test_an_upload_over_a_network_without_tls_is_signed_with_its_digest(
     assert request.headers["x-amz-content-sha256"] == hashlib.sha256(CONTENT).hexdigest()
 
 
-@pytest.mark.parametrize("content", [CONTENT, b"", b"short"])
+@pytest.mark.parametrize("content", [CONTENT, b"", b"short"], ids=["large", "empty", "short"])
 async def test_an_upload_that_a_busy_server_refused_is_sent_again_whole(
     uploads: Uploads, port: int, content: bytes
 ) -> None:

@@ -55,6 +55,24 @@ def test_what_an_entry_point_leads_to_is_used_and_the_rest_is_not(repository: Pa
     ]
 
 
+def test_what_a_published_package_offers_is_used(repository: Path) -> None:
+    write(
+        repository, "client/src/shotwatch_client/__init__.py", 'from .api import Api\n\n__all__ = ["Api"]\n'
+    )
+    write(
+        repository,
+        "client/src/shotwatch_client/api.py",
+        "class Api:\n    def ask(self): return helper()\ndef helper(): ...\ndef forgotten(): ...\n"
+        "class Inner:\n    def never(self): ...\n",
+    )
+    code = Code(repository)
+    assert texts(leftovers.unused_definitions(code)) == [
+        "forgotten, used by nothing",
+        "Inner, used by nothing",
+    ]
+    assert texts(leftovers.unused_members(code)) == ["Inner.never"]
+
+
 def test_what_only_tests_use_is_unused_and_they_are_named(repository: Path) -> None:
     library(repository, main="def run(): ...\ndef other(): ...\n")
     write(repository, "tests/test_one.py", "from one import main\n\n\ndef test_it(): main.other()\n")

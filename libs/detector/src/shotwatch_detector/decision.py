@@ -1,6 +1,6 @@
 """The decision: turn features and scores into findings, one for each kind of anomaly in a shot."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -138,11 +138,7 @@ def _judge(
     place: str, features: Mapping[str, Features], baselines: DeviceBaselines, shots: int, threshold: float
 ) -> tuple[Values, list[Finding]]:
     columns = _columns(features, baselines)
-    judged = [
-        np.minimum(column.score, most_claimed(column.baseline.independent, threshold))
-        for column in columns
-        if column.kind is not None
-    ]
+    judged = [*_claims(columns, threshold)]
     if not judged:
         return np.zeros(shots), []
     score: Values = np.max(judged, axis=0)
@@ -150,6 +146,13 @@ def _judge(
     return score, [
         finding for shot in anomalous for finding in _findings(shot, place, columns, features, threshold)
     ]
+
+
+def _claims(columns: Sequence[_Column], threshold: float) -> Iterator[Values]:
+    """Yield the scores of the columns that raise alarms, limited to what may be claimed."""
+    for column in columns:
+        if column.kind is not None:
+            yield np.minimum(column.score, most_claimed(column.baseline.independent, threshold))
 
 
 def _columns(features: Mapping[str, Features], baselines: DeviceBaselines) -> list[_Column]:

@@ -26,13 +26,11 @@ class Retention:
 
         Shots that somebody may still need remain (ADR 38).
         """
-        document = await self._retention.find_one({"_id": _SHOTS, "judged_at": {"$exists": True}})
-        return None if document is None else int(document["judged_at"])
+        return await self._time("judged_at")
 
     async def horizon(self) -> int:
         """Return the time before which each file was ingested whose shots are deleted (epoch ms), or 0."""
-        document = await self._retention.find_one({"_id": _SHOTS, "horizon": {"$exists": True}})
-        return 0 if document is None else int(document["horizon"])
+        return await self._time("horizon") or 0
 
     async def begin(self, horizon: int) -> None:
         """Record that shots of files that were ingested before `horizon` (epoch ms) may be deleted."""
@@ -58,3 +56,7 @@ class Retention:
     async def delete_unused_sources(self, object_keys: Sequence[str]) -> None:
         """Delete what windows had no room for of the files with these keys."""
         await self._unused.forget(object_keys)
+
+    async def _time(self, name: str) -> int | None:
+        document = await self._retention.find_one({"_id": _SHOTS})
+        return None if document is None or name not in document else int(document[name])

@@ -24,6 +24,7 @@ _SILENCE_S = 300.0
 _PIECE_BYTES = 256 << 10
 _UNSIGNED = "UNSIGNED-PAYLOAD"
 """S3's value of `x-amz-content-sha256` for a body that the signature of the request does not cover."""
+_SHA256_OF_NOTHING = sha256().hexdigest()
 
 
 class Body:
@@ -54,8 +55,8 @@ class Client(Minio):
         """Write an object in one request.
 
         The server verifies the body by its SHA-256, which the request's signature covers, if others may
-        change what the network carries. Over TLS and on this machine nobody can, and a CRC-32 finds errors,
-        as in Amazon's clients. It takes a thirtieth of the time.
+        change what the network carries. Over TLS and on this machine nobody can, and the CRC-32 finds errors,
+        as it does in Amazon's clients. It takes a thirtieth of the time.
         """
         check_bucket_name(bucket)
         check_object_name(key)
@@ -65,16 +66,22 @@ class Client(Minio):
     async def _build_headers(
         self, host: str, headers: Any, body: Any, creds: Any
     ) -> tuple[dict[str, str], datetime]:
-        if not isinstance(body, Body):
+        if body is not None and not isinstance(body, Body):
             return await super()._build_headers(host, headers, body, creds)
-        built, date = await super()._build_headers(host, headers, None, creds)
-        built["Content-Length"] = str(len(body.content))
-        if self._signs_bodies:
-            built["x-amz-content-sha256"] = (await asyncio.to_thread(sha256, body.content)).hexdigest()
-        else:
-            built["x-amz-content-sha256"] = _UNSIGNED
+        built, date = await super()._build_headers(host, headers, None, None)
+        built["x-amz-content-sha256"] = await self._digest(body)
+        if body is not None:
+            built["Content-Length"] = str(len(body.content))
             built["x-amz-checksum-crc32"] = b64encode(crc32(body.content).to_bytes(4, "big")).decode()
         return built, date
+
+    async def _digest(self, body: Body | None) -> str:
+        """Return what the request's signature covers of its body. Most requests have none."""
+        if not self._signs_bodies:
+            return _UNSIGNED
+        if body is None:
+            return _SHA256_OF_NOTHING
+        return (await asyncio.to_thread(sha256, body.content)).hexdigest()
 
     def _ensure_session(self) -> None:
         if self._session is None:
