@@ -6,10 +6,9 @@ from shotwatch_detector.arrays import Features
 from shotwatch_detector.engine import Engine
 from shotwatch_detector.evidence import distinct_frames, independent_blocks
 from shotwatch_detector.frames import ReferenceFrame
-from shotwatch_detector.scoring import CameraReference, learn_camera
+from shotwatch_detector.scoring import CameraReference, learn_camera, score_frames
 from shotwatch_detector.statistics import Baseline, measure_baseline
 from shotwatch_shots.features import INDICATORS
-from shotwatch_training.domain.held_out import held_out_scores
 from shotwatch_training.domain.history import History
 from shotwatch_training.domain.split import TimeSplit
 
@@ -36,8 +35,7 @@ def learn_baselines(
     """Return the references of all measured features, and of the scores of all cameras.
 
     Residuals of frames from which patterns were learned are smaller than those of other frames. The
-    references of scores are therefore computed from later frames, and as if these were new
-    (`held_out_scores`).
+    references of scores are therefore computed from later frames.
     """
     independent = _independent_shots(history, cameras)
     baselines: DeviceBaselines = {}
@@ -47,7 +45,7 @@ def learn_baselines(
             baselines[device] = _of_device(features, past, later, independent[device])
     for camera in history.cameras:
         if camera.device in cameras:
-            scores = held_out_scores(camera, cameras[camera.device], split, engine)
+            scores = score_frames(camera.frames, cameras[camera.device], engine)
             unlearned, later = split.unlearned_shots(camera.times), split.calibration_shots(camera.times)
             baselines.setdefault(camera.device, {}).update(
                 _of_device(scores, unlearned, later, independent[camera.device])
