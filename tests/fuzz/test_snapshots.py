@@ -17,11 +17,12 @@ import pytest
 
 from shotwatch_common.facility_file import load_facility
 from shotwatch_ingest.domain.snapshot import MAX_DECODED_BYTES
-from shotwatch_ingest.readers.exchange import ReadFile, Workspace, written_columns
+from shotwatch_ingest.readers.exchange import ReadFile, written_columns
 from shotwatch_ingest.readers.pool import ReaderPool
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.records import BlockRef, FileIngested, ObjectRef
 from shotwatch_shots.vocabulary import FileReason
+from tests.support.readers import workspace_of
 
 from .mutants import IMAGES, SNAPSHOT, Mutant, mutant, valid_file
 
@@ -37,7 +38,7 @@ QUICK = range(100)
 async def read(pool: ReaderPool, key: str, image: bytes) -> tuple[ReadFile, list[bytes]]:
     name = NAMES[key]
     assert name is not None
-    with Workspace(image) as workspace:
+    with workspace_of(image) as workspace:
         found = await pool.read(workspace, name, key, ARRIVAL)
         columns = written_columns(found.devices, FACILITY)
         arrays = chain(*(workspace.arrays(of_device).values() for of_device in columns))

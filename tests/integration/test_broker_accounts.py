@@ -1,6 +1,7 @@
 """Every account on a real RabbitMQ: what it may do works, and all else is refused."""
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -423,6 +424,17 @@ async def test_an_operator_opens_a_bounded_number_of_channels(url: Url):
             await connection.channel()
         with pytest.raises(AMQPError):
             await connection.channel()
+
+
+async def test_the_broker_limits_all_accounts_together_and_each_by_itself(node: Node):
+    """The figures are those of the table in docs/broker-accounts.md."""
+    (together,) = json.loads(await node.ctl("list_vhost_limits", "--formatter", "json"))
+    assert together == {"max-connections": 500}
+    listed = json.loads(await node.ctl("list_user_limits", "--global", "--formatter", "json"))
+    limits = {each["user"]: json.loads(each["limits"]) for each in listed}
+    service = {"max-connections": 64, "max-channels": 512}
+    operator = {"max-connections": MAX_OPERATORS, "max-channels": MAX_OPERATORS}
+    assert limits == dict.fromkeys(ACCOUNTS, service) | {"operator": operator}
 
 
 async def test_a_password_changes_while_the_broker_and_the_service_run(url: Url, node: Node):

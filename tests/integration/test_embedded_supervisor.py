@@ -6,8 +6,10 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -17,8 +19,9 @@ from shotwatch_embedded import logs
 from shotwatch_embedded import stack as stack_module
 from shotwatch_embedded.description import running_stacks
 from shotwatch_embedded.errors import ProcessFailed, StackError, StackRunning
+from shotwatch_embedded.forks import NO_THREADS, PYTHON_MODULE, UNKNOWN_EXIT
 from shotwatch_embedded.ports import LOOPBACK, Ports
-from shotwatch_embedded.services import HEALTH_PORT, ServiceSpec
+from shotwatch_embedded.services import HEALTH_PORT, ONE_THREAD, ServiceSpec
 from shotwatch_embedded.stack import Stack
 from shotwatch_embedded.status import State, Status
 
@@ -34,7 +37,7 @@ ELSEWHERE = {
 }
 
 SERVICE = """
-import http.server, json, os, subprocess, sys
+import http.server, json, os, random, subprocess, sys, uuid
 
 class Answers(http.server.BaseHTTPRequestHandler):
     ready = True
@@ -43,6 +46,13 @@ class Answers(http.server.BaseHTTPRequestHandler):
             Answers.ready = not Answers.ready
         if self.path == "/environment":
             body = json.dumps(dict(os.environ)).encode()
+        elif self.path == "/self":
+            facts = {"parent": os.getppid(), "session": os.getsid(0), "folder": os.getcwd()}
+            facts["files"] = sorted(map(int, os.listdir("/proc/self/fd")))
+            facts["threads"] = len(os.listdir("/proc/self/task"))
+            facts["umask"] = os.umask(0o077)
+            facts["random"] = [random.random(), uuid.uuid4().hex]
+            body = json.dumps(facts).encode()
         else:
             body = b""
         self.send_response(200 if Answers.ready or self.path != "/ready" else 503)
@@ -388,3 +398,121 @@ async def test_a_keys_file_of_the_users_is_used_and_the_stack_has_no_token(tmp_p
     async with Stack.claim(tmp_path, facility=tmp_path / "f.yaml", settings=own) as stack:
         assert stack.environment()["SHOTWATCH_QUERY_KEYS_FILE"] == "my keys"
         assert stack.describe().token is None
+
+
+@pytest.fixture
+def forked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ServiceSpec]:
+    """A service that is a module, as those of the path are."""
+    (tmp_path / "forked_service.py").write_text(SERVICE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    def spec(**environment: str) -> ServiceSpec:
+        return ServiceSpec("forked", (*PYTHON_MODULE, "forked_service"), environment)
+
+    return spec
+
+
+@pytest.fixture
+async def forking(
+    tmp_path: Path, changes: Changes, forked: Callable[..., ServiceSpec]
+) -> AsyncIterator[Stack]:
+    """A stack with two replicas of that service."""
+    claimed = Stack.claim(
+        tmp_path,
+        facility=tmp_path / "f.yaml",
+        settings=ELSEWHERE,
+        services=[replace(forked(WORD="own"), replicas=2)],
+        on_change=changes,
+    )
+    async with claimed as stack:
+        await stack.services_ready()
+        yield stack
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def command_line(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").split("\0")
+
+
+async def test_a_forked_service_is_as_if_its_command_had_been_executed(forking: Stack) -> None:
+    statuses = forking.status()
+    facts = [json.loads(await get(status, "/self")) for status in statuses]
+    for status, own in zip(statuses, facts, strict=True):
+        assert own["session"] == status.pid
+        assert own["folder"] == str(Path.cwd())
+        assert own["umask"] == 0o077
+        # standard input, output and errors, the listening socket, this connection, the folder that is listed
+        assert own["files"] == list(range(6))
+        assert command_line(status.pid or 0) == [*PYTHON_MODULE, "forked_service"]
+        variables = json.loads(await get(status, "/environment"))
+        assert forking.environment("forked").items() <= variables.items()
+        assert variables["WORD"] == "own"
+        assert variables[HEALTH_PORT] == str(status.port)
+        assert "up" in status.log.read_text()
+    assert facts[0]["parent"] == facts[1]["parent"] != os.getpid()
+    assert not set(facts[0]["random"]) & set(facts[1]["random"])
+
+
+async def test_a_killed_fork_is_forked_again_and_its_exit_code_shows(
+    forking: Stack, changes: Changes
+) -> None:
+    before = forking.status()[0]
+    os.kill(before.pid or 0, signal.SIGKILL)
+    down = await changes.one(lambda status: status.state is State.RESTARTING)
+    again = await changes.one(lambda status: status.state is State.READY and status.restarts == 1)
+    assert (down.name, down.exit_code) == (before.name, -signal.SIGKILL)
+    assert again.port == before.port
+    assert parent_of(again.pid or 0) == parent_of(forking.status()[1].pid or 0)
+
+
+async def test_services_outlive_their_fork_server_and_a_new_one_restarts_them(
+    forking: Stack, changes: Changes
+) -> None:
+    first, second = forking.status()
+    server = parent_of(first.pid or 0)
+    os.kill(server, signal.SIGKILL)
+    async with asyncio.timeout(30):
+        while parent_of(first.pid or 0) == server:
+            await asyncio.sleep(0.05)
+    await get(first, "/ready")
+    os.kill(first.pid or 0, signal.SIGKILL)
+    down = await changes.one(lambda status: status.state is State.RESTARTING)
+    again = await changes.one(
+        lambda status: status.state is State.READY and status.restarts == 1, deadline=120
+    )
+    assert (down.name, down.exit_code) == (first.name, UNKNOWN_EXIT)
+    assert parent_of(again.pid or 0) != server
+    assert forking.status()[1] == second
+    assert is_alive(second.pid or 0)
+
+
+async def test_a_service_with_other_variables_of_the_interpreter_is_not_forked(
+    stack: Stack, forked: Callable[..., ServiceSpec], tmp_path: Path
+) -> None:
+    """They act when an interpreter starts."""
+    stack.start_services([forked(PYTHONPATH=f"{tmp_path}{os.pathsep}/elsewhere")])
+    await stack.services_ready()
+    (status,) = stack.status()
+    assert parent_of(status.pid or 0) == os.getpid()
+
+
+def test_what_services_share_starts_no_thread_and_opens_no_file() -> None:
+    """Else a fork would lack the thread, or share the file."""
+    code = (
+        "import importlib, os\n"
+        "from shotwatch_embedded.fork_server import SHARED\n"
+        "for module in SHARED: importlib.import_module(module)\n"
+        "print(len(os.listdir('/proc/self/task')), sorted(map(int, os.listdir('/proc/self/fd'))))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        env={**os.environ, **ONE_THREAD, **NO_THREADS},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "1 [0, 1, 2, 3]\n"  # the last file is the listed folder

@@ -24,7 +24,6 @@ from shotwatch_common.registry import ModelRegistry
 from shotwatch_detector.bundle import load_bundle, save_bundle
 from shotwatch_detector.decision import DeviceBaselines
 from shotwatch_embedded.description import find_stack
-from shotwatch_embedded.status import Role
 from shotwatch_operations.promotion import Promoter
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.event import AnomalyEvent
@@ -375,13 +374,20 @@ async def test_a_champion_without_its_bundle_is_reported_and_heals_without_a_res
 
 
 def test_services_that_ask_for_models_have_the_login_of_a_reader_and_others_none(running: Running) -> None:
-    engineers = running.settings.models_password.get_secret_value().encode()
-    services = [status for status in running.stack.status() if status.role is Role.SERVICE]
-    environments = {each.name: Path(f"/proc/{each.pid}/environ").read_bytes() for each in services}
-    assert not [name for name, environment in environments.items() if engineers in environment]
-    readers = {name for name, each in environments.items() if b"SHOTWATCH_MODELS_USER=reader" in each}
-    assert {name.rpartition("-")[0] for name in readers} == {"inference", "history", "query"}
-    assert sum(b"SHOTWATCH_MODELS_PASSWORD=" in each for each in environments.values()) == len(readers)
+    """/proc shows the environment of the process that services were forked from, without any login."""
+    engineers = running.settings.models_password.get_secret_value()
+    launched = {name: each._launch.environment for name, each in running.stack._services.items()}
+    assert not [name for name, environment in launched.items() if engineers in environment.values()]
+    logins = {
+        name: env["SHOTWATCH_MODELS_USER"]
+        for name, env in launched.items()
+        if "SHOTWATCH_MODELS_PASSWORD" in env
+    }
+    assert set(logins.values()) == {"reader"}
+    assert {name.rpartition("-")[0] for name in logins} == {"inference", "history", "query"}
+    services = [each for each in running.stack.status() if each.name in launched]
+    shown = b"".join(Path(f"/proc/{each.pid}/environ").read_bytes() for each in services)
+    assert engineers.encode() not in shown
 
 
 def mlflow_of(running: Running) -> MlflowClient:

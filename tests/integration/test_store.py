@@ -88,7 +88,7 @@ async def test_an_object_that_declares_a_compression_is_not_decompressed(
     async with Minio(address, *KEYS, secure=False, region="us-east-1") as sender:
         declared = {"Content-Encoding": "gzip"}
         await sender.put_object(bucket, "a", io.BytesIO(compressed), len(compressed), metadata=declared)
-    assert (await store.fetch(bucket, "a", len(compressed))).data == compressed
+    assert await store.get(bucket, "a", len(compressed)) == compressed
     assert [piece async for piece in store.pieces(bucket, "a", len(compressed))] == [compressed]
 
 

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from hashlib import md5
 from types import SimpleNamespace
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 import aiohttp
+import pyarrow as pa
 from miniopy_async.commonconfig import CopySource
 from miniopy_async.error import S3Error
 
@@ -73,11 +74,10 @@ class StoreClient:
     async def stat_object(self, bucket: str, key: str) -> SimpleNamespace:
         return SimpleNamespace(etag=self._found(bucket, key).etag)
 
-    async def put_object(
-        self, bucket: str, key: str, data: BinaryIO, length: int, _kind: str, part_size: int
+    async def put_whole(
+        self, bucket: str, key: str, content: bytes | pa.Buffer, _kind: str
     ) -> SimpleNamespace:
-        assert length <= part_size, "one request writes the whole object"
-        stored = StoredBytes(data.read(length), clock.epoch_now())
+        stored = StoredBytes(bytes(content), clock.epoch_now())
         self._write("put", bucket, key, stored)
         return SimpleNamespace(etag=stored.etag)
 

@@ -7,6 +7,13 @@ from shotwatch_ingest.readers.pool import ReaderPool
 from shotwatch_ingest.readers.process import reply
 
 
+def workspace_of(image: bytes) -> Workspace:
+    """Return a workspace that holds a file."""
+    workspace = Workspace()
+    workspace.take(image)
+    return workspace
+
+
 class ReadersInProcess(ReaderPool):
     """The pool, whose readers are this process itself: for files that are known to do no harm."""
 

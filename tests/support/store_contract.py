@@ -77,6 +77,25 @@ class StoreContract:
             await store.get(bucket, "key", BIG - 1)
         assert await store.get(bucket, "key", BIG) == bytes(BIG)
 
+    @pytest.mark.parametrize("size", [0, 1, 3_000_001])
+    async def test_an_object_is_passed_on_in_pieces_with_its_version(
+        self, store: ObjectStore, bucket: str, size: int
+    ) -> None:
+        content, pieces = os.urandom(size), list[bytes]()
+        etag = await store.put(bucket, "key", content)
+        before = epoch_now() - 60_000
+        assert (await store.fetch(bucket, "key", pieces.append, size)).etag == etag
+        assert b"".join(pieces) == content
+        version = await store.fetch(bucket, "key", pieces.append)
+        assert before < version.modified_ms < before + 120_000
+        if size:
+            pieces.clear()
+            with pytest.raises(ObjectTooLarge, match=f"{size} bytes"):
+                await store.fetch(bucket, "key", pieces.append, size - 1)
+            assert pieces == []
+        with pytest.raises(ObjectGone):
+            await store.fetch(bucket, "none", pieces.append)
+
     async def test_unusual_keys_are_kept_as_they_are(self, store: ObjectStore, bucket: str) -> None:
         for key in UNUSUAL_KEYS:
             await store.put(bucket, key, key.encode())

@@ -16,7 +16,7 @@ from shotwatch_aggregate.service import Aggregator
 from shotwatch_common.blocks import read_block, write_block
 from shotwatch_features.service import Measurer
 from shotwatch_inference.domain.rules import apply_rules
-from shotwatch_ingest.readers.exchange import Workspace, written_columns
+from shotwatch_ingest.readers.exchange import written_columns
 from shotwatch_ingest.readers.pool import ReaderPool
 from shotwatch_shots.batch import ShotBatch, ShotsMeasured
 from shotwatch_shots.facility import parse_facility
@@ -27,6 +27,7 @@ from shotwatch_shots.window import Window
 from shotwatch_simulator.anomalies import Injection, Kind
 from shotwatch_simulator.simulation import Simulation, simulate
 from shotwatch_validate.domain.judge import judge
+from tests.support.readers import workspace_of
 
 FACILITY = parse_facility(
     r"""
@@ -133,7 +134,7 @@ async def files(tmp_path: Path) -> list[ReadObject]:
             name = FACILITY.file_name(path.name)
             assert name is not None
             assert (str(name.area), name.interval, name.starts_at) == ("L1", "1s", START)
-            with Workspace(path.read_bytes()) as workspace:
+            with workspace_of(path.read_bytes()) as workspace:
                 read = await pool.read(workspace, name, path.name, epoch_ms(START) + 3_600_000)
                 assert not read.skipped
                 columns = written_columns(read.devices, FACILITY)

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ def bundle() -> Bundle:
     cameras = {name: camera(patterns) for name, patterns in (("a", 3), ("b", 2))}
     baselines = {
         "a": {
-            "hot_spot": Baseline(0.1, 0.5, Tail(2.6, 1.5), Tail(1.0, 1.5), Side.HIGH),
+            "hot_spot": Baseline(0.1, 0.5, Tail(2.6, 1.5), Tail(1.0, 1.5), Side.HIGH, 250),
             "centroid_x": Baseline(60.0, 0.3, Tail(3.1, 1.2), Tail(1.1, 1.0), Side.BOTH),
         },
         "meter": {"energy": Baseline(2.0, 0.02, Tail(2.6, 1.5), Tail(1.0, 1.5), Side.BOTH)},
@@ -104,6 +105,20 @@ def test_a_bundle_comes_back_as_it_was(bundle: Bundle, tmp_path: Path) -> None:
         assert (loaded.cameras[name].patterns.left.sigma == camera.patterns.left.sigma).all()
 
 
+def test_a_bundle_of_before_independent_shots_were_counted_supports_least(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    save_bundle(bundle, tmp_path)
+    manifest = json.loads((tmp_path / MANIFEST).read_bytes())
+    manifest["format"] = 3
+    for features in manifest["baselines"].values():
+        for baseline in features.values():
+            del baseline["independent"]
+    (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+    before = load_bundle(tmp_path).baselines["a"]["hot_spot"]
+    assert before == replace(bundle.baselines["a"]["hot_spot"], independent=1)
+
+
 @pytest.mark.parametrize("name", [MANIFEST, NETWORK, CAMERAS])
 def test_a_bundle_with_a_file_missing_is_refused(name: str, bundle: Bundle, tmp_path: Path) -> None:
     save_bundle(bundle, tmp_path)
@@ -115,11 +130,12 @@ def test_a_bundle_with_a_file_missing_is_refused(name: str, bundle: Bundle, tmp_
 @pytest.mark.parametrize(
     ("where", "value"),
     [
-        (("format",), 4),
+        (("format",), 5),
         (("origin", "facility"), None),
         (("surprisal",), 1),
         (("baselines", "a", "hot_spot", "sigma"), 0.0),
         (("baselines", "a", "hot_spot", "limit"), -1.0),
+        (("baselines", "a", "hot_spot", "independent"), 0),
         (("baselines", "a", "hot_spot", "side"), "left"),
         (
             ("baselines", "a", "mood"),

@@ -1,15 +1,18 @@
 """The decision: one finding per shot and kind, the cause and not what follows from it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from shotwatch_detector.claims import Claim
 from shotwatch_detector.decision import Judgement, judge
 from shotwatch_detector.sentences import chance_of, explain
 from shotwatch_detector.statistics import RUN, Baseline, Tail
 from shotwatch_shots.event import Contribution
 from shotwatch_shots.features import FEATURE_SPECS, INDICATORS
+from shotwatch_shots.features.severities import SEVERITY_LIMITS
 from shotwatch_shots.features.spec import Side
 from shotwatch_shots.vocabulary import AnomalyKind, Severity
 
@@ -36,7 +39,12 @@ SPOT = {"hot_spot_x": 61.0, "hot_spot_y": 48.0, "hot_spot_excess": 0.18}
 def baseline_of(feature: str, centre: float) -> Baseline:
     sigma = INDICATORS[feature].floor or INDICATORS[feature].relative_floor * centre
     return Baseline(
-        centre, sigma, tail=Tail(2.6, 1.5), run_tail=Tail(1.0, 1.5), side=INDICATORS[feature].side
+        centre,
+        sigma,
+        tail=Tail(2.6, 1.5),
+        run_tail=Tail(1.0, 1.5),
+        side=INDICATORS[feature].side,
+        independent=300,
     )
 
 
@@ -89,9 +97,11 @@ def test_an_energy_drop_is_one_finding_of_all_devices_that_saw_it() -> None:
     assert (finding.shot, finding.kind, finding.severity) == (7, AnomalyKind.ENERGY, Severity.WARNING)
     assert set(finding.devices) == {*CAMERAS, "EM-1"}
     assert finding.why == (
-        "energy of LA A1 11 is 30 % below its reference on 4 of 4 devices; never by chance"
+        "energy of LA A1 11 is 30 % below its reference on 4 of 4 devices; "
+        "by chance less than once in 10 hours (provisional: learned from 300 independent shots)"
     )
-    assert finding.score > 3 * finding.threshold
+    assert finding.provisional
+    assert finding.score == finding.threshold + 1
 
 
 def test_less_light_in_the_spectrum_alone_is_a_matter_of_the_spectrum() -> None:
@@ -245,11 +255,71 @@ def test_a_feature_that_only_explains_raises_nothing_and_is_reported_with_what_d
         (0.1, "by chance once in 10 hours"),
         (1 / 240, "by chance once in 10 days"),
         (1e-6, "by chance once in 114 years"),
-        (1e-9, "never by chance"),
     ],
 )
 def test_an_event_states_how_likely_chance_is(per_hour: float, expected: str) -> None:
-    assert chance_of(per_hour) == expected
+    assert chance_of(per_hour, Claim(1.0, False, False, 40)) == expected
+    limited = expected.replace("once", "less than once")
+    assert chance_of(per_hour, Claim(1.0, True, False, 40)) == limited
+    shot, shots = (chance_of(per_hour, Claim(1.0, True, True, many)) for many in (1, 2))
+    assert shot == f"{limited} (provisional: learned from 1 independent shot)"
+    assert shots == f"{limited} (provisional: learned from 2 independent shots)"
+
+
+@pytest.mark.parametrize("sigmas", [-30.0, -3000.0])
+def test_a_score_ends_ten_times_rarer_than_the_threshold_or_than_what_was_learned(sigmas: float) -> None:
+    features = normal_features()
+    deviate(features, "EM-1", "energy", sigmas)
+    few = {"EM-1": {"energy": BASELINES["EM-1"]["energy"]}}
+    many = {"EM-1": {"energy": replace(BASELINES["EM-1"]["energy"], independent=10**7)}}
+    judgements = [judge("LA A1 11", features, baselines, SHOTS) for baselines in (few, many)]
+    (little,), (much,) = (judgement.findings for judgement in judgements)
+    assert little.provisional
+    assert little.score == judgements[0].score[7] == little.threshold + 1
+    assert much.score == judgements[1].score[7] == pytest.approx(np.log10(10**7 / 3) + 1, abs=0.01)
+    assert little.strength == much.strength > much.score
+
+
+def test_what_enough_shots_support_is_not_provisional() -> None:
+    features = normal_features()
+    deviate(features, "EM-1", "energy", -5.4)
+    baselines = {"EM-1": {"energy": replace(BASELINES["EM-1"]["energy"], independent=10**7)}}
+    (finding,) = judge("LA A1 11", features, baselines, SHOTS).findings
+    assert finding.threshold < finding.score < np.log10(10**7 / 3)
+    assert not finding.provisional
+    assert "by chance once in" in finding.why
+    assert "provisional" not in finding.why
+
+
+@pytest.mark.parametrize(
+    ("share", "severity"),
+    [(0.01, Severity.INFO), (0.04, Severity.WARNING), (0.09, Severity.CRITICAL)],
+)
+def test_how_urgent_a_hot_spot_is_depends_on_its_size_and_not_on_its_rarity(
+    share: float, severity: Severity
+) -> None:
+    features = normal_features()
+    deviate(features, "Camera-2", "hot_spot", 300)
+    features["Camera-2"]["hot_spot_excess"][7] = share
+    (finding,) = decide(features).findings
+    assert finding.severity is severity
+
+
+@pytest.mark.parametrize(
+    ("change", "severity"),
+    [(0.7, Severity.WARNING), (1.15, Severity.WARNING), (1.25, Severity.CRITICAL)],
+)
+def test_only_an_energy_that_is_far_too_high_is_critical(change: float, severity: Severity) -> None:
+    features = normal_features()
+    features["EM-1"]["energy"][7] *= change
+    (finding,) = decide(features).findings
+    assert finding.severity is severity
+
+
+def test_every_feature_that_raises_an_alarm_has_limits_of_severity() -> None:
+    judged = {name for name, indicator in INDICATORS.items() if indicator.kind is not None}
+    assert SEVERITY_LIMITS.keys() == judged
+    assert all(0 < limits.warning < limits.critical for limits in SEVERITY_LIMITS.values())
 
 
 def test_every_feature_that_raises_an_alarm_has_words_for_people() -> None:

@@ -147,7 +147,7 @@ def test_no_score_moves_by_more_than_a_thousandth_of_the_threshold(camera: Camer
     frames = (beams(60, seed=3) + (energies * spot)).astype(np.uint16)
     normal = detector_reference.score_frames(beams(300, seed=4), camera, Blur())
     references = {
-        name: measure_baseline(values[:150], values[150:], INDICATORS[name])
+        name: measure_baseline(values[:150], values[150:], INDICATORS[name], 250)
         for name, values in normal.items()
         if name in INDICATORS
     }

@@ -21,7 +21,7 @@ INDICATOR = Indicator(AnomalyKind.ENERGY, "energy")
 
 
 def baseline_of(training: np.ndarray, calibration: np.ndarray, indicator: Indicator = INDICATOR) -> Baseline:
-    baseline = measure_baseline(training, calibration, indicator)
+    baseline = measure_baseline(training, calibration, indicator, 1000)
     assert baseline is not None
     return baseline
 
@@ -78,7 +78,9 @@ def test_what_happens_on_the_other_side_proves_nothing_of_the_tail_on_this_one()
     heavy_below = np.where(rng.random(4000) < 0.5, light, -3 * rng.exponential(size=4000))
     high = Indicator(AnomalyKind.HOT_SPOT, "hot spot", side=Side.HIGH)
     low = Indicator(AnomalyKind.HOT_SPOT, "hot spot", side=Side.LOW)
-    tails = [measure_baseline(heavy_below[:2000], heavy_below[2000:], indicator) for indicator in (high, low)]
+    tails = [
+        measure_baseline(heavy_below[:2000], heavy_below[2000:], indicator, 1000) for indicator in (high, low)
+    ]
     assert tails[0] is not None
     assert tails[1] is not None
     assert tails[0].tail.shape > tails[1].tail.shape
@@ -111,7 +113,7 @@ def test_a_feature_that_never_moved_gets_its_floor(indicator: Indicator, sigma: 
 
 
 def test_a_feature_without_spread_or_floor_is_not_judged() -> None:
-    assert measure_baseline(np.full(100, 5.0), np.full(100, 5.0), INDICATOR) is None
+    assert measure_baseline(np.full(100, 5.0), np.full(100, 5.0), INDICATOR, 1000) is None
 
 
 @pytest.mark.parametrize(
@@ -119,12 +121,12 @@ def test_a_feature_without_spread_or_floor_is_not_judged() -> None:
     [(FEWEST_TRAINING - 1, FEWEST_CALIBRATION), (FEWEST_TRAINING, FEWEST_CALIBRATION - 1)],
 )
 def test_too_few_shots_prove_nothing(training: int, calibration: int) -> None:
-    assert measure_baseline(normals(1, training), normals(2, calibration), INDICATOR) is None
+    assert measure_baseline(normals(1, training), normals(2, calibration), INDICATOR, 1000) is None
 
 
 def test_shots_without_a_value_do_not_count() -> None:
     values = np.concatenate([normals(1, FEWEST_TRAINING - 1), np.full(100, np.nan)])
-    assert measure_baseline(values, normals(2, 100), INDICATOR) is None
+    assert measure_baseline(values, normals(2, 100), INDICATOR, 1000) is None
 
 
 def test_a_missing_value_is_no_deviation() -> None:

@@ -8,6 +8,8 @@ import pytest
 from shotwatch_embedded import block_cache
 from shotwatch_embedded.block_cache import CacheFolder
 
+STRANGER = 12345
+
 
 @pytest.fixture
 def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -77,6 +79,33 @@ def test_what_a_killed_stack_left_on_disk_is_no_part_of_the_next_cache(
     assert following.path == left
     assert [*left.iterdir()] == []
     following.remove()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving a folder to another user takes root")
+def test_a_folder_of_another_user_is_neither_read_nor_removed(memory: Path, tmp_path: Path) -> None:
+    """They can make a tree so deep that Python's recursion ends, and with it the stack that starts."""
+    theirs = memory / "shotwatch-blocks-theirs"
+    (theirs / "deep").mkdir(parents=True)
+    os.chown(theirs, STRANGER, STRANGER)
+    CacheFolder(tmp_path / "otherwise").remove()
+    assert [*memory.iterdir()] == [theirs]
+    assert [*theirs.iterdir()] == [theirs / "deep"]
+
+
+def test_no_other_user_can_take_the_name_of_a_folder_that_is_being_made(
+    memory: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """They see the folder under the name that it has until it is locked."""
+    lock = block_cache._locked
+
+    def seen(path: Path) -> int:
+        path.with_name(path.name.removeprefix(".")).write_text("taken")
+        return lock(path)
+
+    monkeypatch.setattr(block_cache, "_locked", seen)
+    folder = CacheFolder(tmp_path / "otherwise")
+    assert folder.path.is_dir()
+    folder.remove()
 
 
 def test_a_link_of_another_user_leads_nowhere(memory: Path, tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ from shotwatch_shots.facility import FileName
 from shotwatch_shots.records import VALID, BlockRef, DeviceRecords, ImageDigest
 from shotwatch_shots.vocabulary import FileReason, RecordReason
 from shotwatch_validate.domain.judge import judge
+from tests.support.readers import workspace_of
 
 pytestmark = pytest.mark.slow
 
@@ -154,7 +155,7 @@ async def pool() -> AsyncIterator[ReaderPool]:
 
 
 async def read(pool: ReaderPool, image: bytes, key: str = KEY, name: Any = None) -> ReadFile:
-    with Workspace(image) as workspace:
+    with workspace_of(image) as workspace:
         return await pool.read(workspace, name or name_of(key), key, LATEST)
 
 
@@ -183,7 +184,7 @@ async def process_id(pool: ReaderPool) -> int:
 
 async def test_a_file_is_read_as_in_this_process(pool: ReaderPool):
     expected = read_snapshot(KEY, GOOD, name_of(KEY), FACILITY, LATEST).devices[0]
-    with Workspace(GOOD) as workspace:
+    with workspace_of(GOOD) as workspace:
         [device] = (await pool.read(workspace, name_of(KEY), KEY, LATEST)).devices
 
         [columns] = written_columns([device], FACILITY)
@@ -357,7 +358,7 @@ async def test_our_own_mistakes_are_not_the_files_fault(pool: ReaderPool):
 
 
 async def test_no_room_for_blocks_is_not_the_files_fault(pool: ReaderPool):
-    with Workspace(GOOD) as workspace:
+    with workspace_of(GOOD) as workspace:
         full = os.open("/dev/full", os.O_WRONLY)
         os.dup2(full, workspace.blocks)
         os.close(full)
@@ -370,14 +371,14 @@ def test_no_room_for_a_file_is_not_its_fault():
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
     try:
-        with pytest.raises(Retry, match="File too large"):
-            Workspace(GOOD)
+        with Workspace() as workspace, pytest.raises(Retry, match="File too large"):
+            workspace.take(GOOD)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_nobody_can_open_the_files_of_a_workspace():
-    with Workspace(GOOD) as workspace:
+    with workspace_of(GOOD) as workspace:
         assert [os.fstat(file).st_nlink for file in (workspace.image, workspace.blocks)] == [0, 0]
 
 
@@ -391,7 +392,7 @@ async def test_a_reply_that_is_none_is_the_readers_death(pool: ReaderPool):
 
 
 def honest_reply() -> dict[str, Any]:
-    with Workspace(GOOD) as workspace:
+    with workspace_of(GOOD) as workspace:
         answer = reader_process.reply(
             (name_of(KEY), KEY, LATEST), workspace.image, workspace.blocks, FACILITY
         )
@@ -485,7 +486,7 @@ async def test_columns_that_were_not_written_are_the_readers_death(pool: ReaderP
 async def test_what_a_reader_wrote_becomes_numbers_of_a_valid_block(pool: ReaderPool):
     """An Arrow file whose offsets point outside it would crash whoever reads it: here it is pixels."""
     outside = f"(b'ARROW1' + b'\\xff' * {FRAMES.nbytes - 6})"
-    with Workspace(GOOD) as workspace:
+    with workspace_of(GOOD) as workspace:
         saboteur: Any = taken_over(honest_reply(), outside)
         [device] = (await pool.read(workspace, saboteur, KEY, LATEST)).devices
         [columns] = written_columns([device], FACILITY)
@@ -499,7 +500,7 @@ async def test_what_a_reader_wrote_before_it_died_is_not_taken_for_columns(pool:
     dies = OnceSaboteur(
         f"__import__('os').write({REPLIES.replace('replies', 'blocks')}, b'half'), __import__('os')._exit(3)"
     )
-    with Workspace(GOOD) as workspace:
+    with workspace_of(GOOD) as workspace:
         name: Any = dies
         [device] = (await pool.read(workspace, name, KEY, LATEST)).devices
         [columns] = written_columns([device], FACILITY)
@@ -515,7 +516,7 @@ async def test_a_reply_that_is_too_long_is_not_waited_for(pool: ReaderPool):
 
 
 def test_a_file_whose_message_would_be_too_long_is_rejected(monkeypatch: pytest.MonkeyPatch):
-    with Workspace(GOOD) as workspace:
+    with workspace_of(GOOD) as workspace:
         files = workspace.image, workspace.blocks
         whole = reader_process.reply((name_of(KEY), KEY, LATEST), *files, FACILITY)
         monkeypatch.setattr(reader_process, "MAX_REPLY_BYTES", len(whole) - 1)

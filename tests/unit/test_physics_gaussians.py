@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.optimize import curve_fit
 
 from shotwatch_physics.background import estimate_background
-from shotwatch_physics.gaussian_model import gaussian_image, residual_equations
+from shotwatch_physics.gaussian_model import light_and_centroid, residual_equations
 from shotwatch_physics.gaussian_search import NARROWEST, bounds
 from shotwatch_physics.gaussians import PARAMETER_NAMES, Fits, cold_starts, crop, fit_gaussians
 
@@ -31,7 +31,11 @@ WITHIN_EACH_OTHER = np.array([600, 60, 50, 14, 11, 900, 64, 53, 6, 7, 500, 52, 4
 
 
 def image(parameters: Floats, shape: tuple[int, int] = SHAPE, corner: tuple[int, int] = (0, 0)) -> Floats:
-    made: Floats = gaussian_image(parameters, np.array(corner, np.float64), *shape)
+    rows, columns = np.indices(shape)
+    gaussians = parameters.reshape(3, 5, 1, 1)
+    amplitude, x, y, sigma_x, sigma_y = gaussians.swapaxes(0, 1)
+    along_x, along_y = (columns + corner[0] - x) / sigma_x, (rows + corner[1] - y) / sigma_y
+    made: Floats = (amplitude * np.exp(-(along_x**2 + along_y**2) / 2)).sum(axis=0)
     return made
 
 
@@ -94,6 +98,16 @@ def test_the_normal_equations_are_those_of_numerical_differences(parameters: Flo
         below = residual_equations(frame, corner, parameters - step)[1]
         by_differences = (below - above) / (2 * step.max())
         np.testing.assert_allclose((row - by_differences) / scale / scale.max(), 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (30, 20)])
+def test_light_and_centroid_of_the_model_are_those_of_its_image(corner: tuple[int, int]) -> None:
+    light, x, y = light_and_centroid(WITHIN_EACH_OTHER, np.array(corner, np.float64), 45, 55)
+    pixels = image(WITHIN_EACH_OTHER, (45, 55), corner)
+    rows, columns = np.indices(pixels.shape)
+    assert light == pytest.approx(pixels.sum(), rel=1e-12)
+    assert x == pytest.approx(corner[0] + (columns * pixels).sum() / pixels.sum(), rel=1e-12)
+    assert y == pytest.approx(corner[1] + (rows * pixels).sum() / pixels.sum(), rel=1e-12)
 
 
 @pytest.mark.parametrize("parameters", [APART, WITHIN_EACH_OTHER])

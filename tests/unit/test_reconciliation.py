@@ -51,7 +51,7 @@ def subjects(outcome: Outcome) -> list[str]:
 
 
 def test_an_object_in_its_place_adds_up() -> None:
-    outcome = compare_folder("data", [HELD], [A], (), (), NOW)
+    outcome = compare_folder("data", [HELD], [A], (), (), NOW, 0)
     assert outcome == Outcome({"in_buckets": 1, "in_ledger": 1, "replaced": 0})
 
 
@@ -68,37 +68,49 @@ def test_an_object_in_its_place_adds_up() -> None:
 def test_a_missing_or_altered_object_is_named_unless_it_is_still_moving(
     held: list[HeldObject], wrong: str
 ) -> None:
-    assert compare_folder("data", held, [A], (), (), NOW).imbalances == (Imbalance("object a (a.h5)", wrong),)
-    moving = compare_folder("data", held, [replace(A, since=NOW)], {"a"}, (), NOW)
+    assert compare_folder("data", held, [A], (), (), NOW, 0).imbalances == (
+        Imbalance("object a (a.h5)", wrong),
+    )
+    moving = compare_folder("data", held, [replace(A, since=NOW)], {"a"}, (), NOW, 0)
     assert (moving.imbalances, moving.under_way) == ((), 1)
-    assert compare_folder("data", held, [A], {"a"}, (), NOW).imbalances, "what moves for ever does not move"
+    assert compare_folder("data", held, [A], {"a"}, (), NOW, 0).imbalances, (
+        "what moves for ever does not move"
+    )
 
 
 def test_of_two_versions_with_one_place_either_may_lie_there() -> None:
     newer = replace(A, id="b", etag="e2", arrived_at=6)
     for etag in ("e1", "e2"):
-        outcome = compare_folder("data", [replace(HELD, etag=etag)], [A, newer], (), (), NOW)
+        outcome = compare_folder("data", [replace(HELD, etag=etag)], [A, newer], (), (), NOW, 0)
         assert (outcome.imbalances, outcome.counts["replaced"]) == ((), 1)
-    assert subjects(compare_folder("data", [], [A, newer], (), (), NOW)) == ["object b (a.h5)"]
+    assert subjects(compare_folder("data", [], [A, newer], (), (), NOW, 0)) == ["object b (a.h5)"]
 
 
 def test_the_copy_of_an_object_in_parts_has_another_etag_and_the_same_size() -> None:
     in_parts = replace(A, etag="e9-2")
-    assert not compare_folder("data", [HELD], [in_parts], (), (), NOW).imbalances
-    assert compare_folder("data", [replace(HELD, size=9)], [in_parts], (), (), NOW).imbalances
+    assert not compare_folder("data", [HELD], [in_parts], (), (), NOW, 0).imbalances
+    assert compare_folder("data", [replace(HELD, size=9)], [in_parts], (), (), NOW, 0).imbalances
 
 
 def test_an_object_that_the_ledger_places_elsewhere_is_unknown_here() -> None:
-    outcome = compare_folder("errors", [HELD], [A], (), (), NOW)
+    outcome = compare_folder("errors", [HELD], [A], (), (), NOW, 0)
     assert subjects(outcome) == ["errors/2022-07-01/a.h5"]
 
 
 def test_a_rejected_file_without_its_note_is_named_unless_the_file_is_missing_too() -> None:
     rejected = replace(A, state=ObjectState.REJECTED, location=("errors", HELD.key))
-    (wrong,) = compare_folder("errors", [HELD], [rejected], (), {"a"}, NOW).imbalances
+    (wrong,) = compare_folder("errors", [HELD], [rejected], (), {"a"}, NOW, 0).imbalances
     assert wrong.wrong == "rejected, and its note 2022-07-01/a.h5.reason.json does not exist"
-    (wrong,) = compare_folder("errors", [], [rejected], (), {"a"}, NOW).imbalances
+    (wrong,) = compare_folder("errors", [], [rejected], (), {"a"}, NOW, 0).imbalances
     assert wrong.wrong == "rejected, and errors/2022-07-01/a.h5 does not exist"
+
+
+def test_an_object_that_was_stored_after_what_is_deleted_cannot_have_expired() -> None:
+    """The store has the time by itself; the ledger's times may be altered with its state."""
+    expired = replace(A, state=ObjectState.EXPIRED, arrived_at=0, since=OLD)
+    for stored_at, imbalances in ((4, ()), (5, ("object a (a.h5)",))):
+        outcome = compare_folder("data", [replace(HELD, modified_at=stored_at)], [expired], (), (), NOW, 5)
+        assert subjects(outcome) == [*imbalances]
 
 
 def test_blocks_of_an_object_that_the_ledger_does_not_have_are_named() -> None:
@@ -403,8 +415,8 @@ def test_subscribers_see_the_number_under_which_an_event_is_stored() -> None:
 def test_a_check_names_a_hundred_imbalances_and_counts_the_others() -> None:
     held = [replace(HELD, key=f"2022-07-01/{n}") for n in range(NAMED + 7)]
     pages = [
-        compare_folder("data", held[:60], [], (), (), NOW),
-        compare_folder("data", held[60:], [], (), (), NOW),
+        compare_folder("data", held[:60], [], (), (), NOW, 0),
+        compare_folder("data", held[60:], [], (), (), NOW, 0),
     ]
     outcome = Outcome.of(pages)
     assert (len(outcome.imbalances), outcome.more, outcome.total) == (NAMED, 7, NAMED + 7)

@@ -48,7 +48,7 @@ async def main() -> None:
             cached = ObjectStore(plain._client, BlockCache(os.open(memory, os.O_RDONLY), CACHE_BYTES))
             measured = partial(measure, pid, len(block) / 1e6)
             await measured("raw file, put", lambda n: plain.put("inbox", f"{n}.h5", block))
-            await measured("raw file, get", lambda n: plain.fetch("inbox", f"{n}.h5"))
+            await measured("raw file, get", lambda n: plain.get("inbox", f"{n}.h5"))
             await measured("raw file, move", lambda n: plain.move(("inbox", f"{n}.h5"), ("data", f"{n}.h5")))
             refs = [
                 BlockRef(bucket="blocks", key=f"{n}", object_id="", object_key="", crc32=crc32(block))

@@ -46,7 +46,6 @@ from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.topology import Topology
 from shotwatch_embedded.install import ensure_rabbitmq
-from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
 from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.ledger import NOT_YET
@@ -128,7 +127,6 @@ async def _main(minutes: int, pace: float, out: Path, console: LiteralConsole) -
     learning = list(learning_files(facility))
     console.print("starting the stack …")
     async with fresh_stack("bench", path) as stack:
-        stack.start_services(path_services())
         await stack.services_ready()
         settings = settings_of(stack.environment())
         await _learn(Demo(stack, settings, facility, console), facility, settings, learning)

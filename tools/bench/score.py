@@ -27,6 +27,7 @@ from shotwatch_detector.scoring import learn_camera, score_frames
 from shotwatch_training.models.architectures import ARCHITECTURES
 from shotwatch_training.models.conversion import convert
 from shotwatch_training.settings import ArchitectureName, Hyperparameters
+from shotwatch_training.temporary_files import private_temporary_files
 
 SHAPE = (102, 128)
 LEARNING, SCORED = 200, 600
@@ -35,6 +36,7 @@ REPEATS = 5
 MARK = 10.0
 
 
+@private_temporary_files()
 def main() -> None:
     print_setup()
     frames = made_frames(LEARNING + SCORED)

@@ -36,8 +36,10 @@ async def start(folder: Path, idle: bool) -> None:
         if status.state is State.READY:
             ready.setdefault(status.name, time.monotonic() - began)
 
-    async with Stack.claim(folder, "bench", facility=FACILITY, settings={}, on_change=note) as stack:
-        stack.start_services(path_services())
+    claimed = Stack.claim(
+        folder, "bench", facility=FACILITY, settings={}, services=path_services(), on_change=note
+    )
+    async with claimed as stack:
         await stack.services_ready()
         took, supervisor = time.monotonic() - began, time.process_time() - own
         spent = spent_by(stack)
@@ -50,10 +52,15 @@ async def start(folder: Path, idle: bool) -> None:
         cpu_s, mib = (sum(each) for each in zip(*spent.values(), strict=True))
         print(f"| all | {took:.1f} | {cpu_s + supervisor:.1f} | {mib:.0f} |", flush=True)
         if idle:
+            own = time.process_time()
             await asyncio.sleep(IDLE_S)
+            idle_s = {"supervisor": time.process_time() - own}
             later = spent_by(stack)
-            cpu_ms = 1000 * sum(later[name][0] - spent[name][0] for name in spent) / IDLE_S
-            print(f"idle: {cpu_ms:.0f} ms of CPU a second, {sum(mib for _, mib in later.values()):.0f} MiB")
+            idle_s |= {name: later[name][0] - spent[name][0] for name in spent}
+            for name, cpu_s in idle_s.items():
+                print(f"idle: {name}, {1000 * cpu_s / IDLE_S:.1f} ms of CPU a second")
+            mib = sum(mib for _, mib in later.values())
+            print(f"idle: all, {1000 * sum(idle_s.values()) / IDLE_S:.1f} ms of CPU a second, {mib:.0f} MiB")
 
 
 if __name__ == "__main__":

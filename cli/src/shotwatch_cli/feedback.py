@@ -91,6 +91,7 @@ def _facts(event: AnomalyEvent, standing: Standing) -> Iterator[tuple[str, objec
     yield "kind", anomaly.kind
     yield "severity", styled((anomaly.severity, SEVERITY_STYLES[anomaly.severity]))
     yield "score", f"{anomaly.score:.3g} (threshold {anomaly.threshold:.3g})"
+    yield "provisional", "yes" if anomaly.provisional else "no"
     yield "incident", f"{anomaly.phase}: {anomaly.shots} shots"
     yield "since", moment(anomaly.since)
     yield "until", moment(anomaly.until)

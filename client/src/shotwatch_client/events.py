@@ -186,15 +186,18 @@ def _news(message: SentEvent, since: int) -> Event | int | None:
     """Return the event of a message, or the number after which the stream continues; None for other news."""
     if message.kind not in ("anomaly", "reset", "revoked"):
         return None
-    asked = describe("GET", STREAM, {"since": since})
-    try:
-        document = Answer(asked, json.loads("\n".join(message.data)))
-    except (ValueError, RecursionError) as error:
-        raise UnexpectedAnswer(asked, "a message of the stream is not JSON") from error
+    document = _document(message, describe("GET", STREAM, {"since": since}))
     if message.kind == "anomaly":
         return Event.of(document)
     if message.kind == "revoked":
-        raise NotPermitted(asked, document.text("wrong"), "Pass a key that is valid")
+        raise NotPermitted(document.asked, document.text("wrong"), "Pass a key that is valid")
     last = document.whole("last")
     warnings.warn(_RESET.format(since=since, last=last), EventsReset, stacklevel=2)
     return last
+
+
+def _document(message: SentEvent, asked: str) -> Answer:
+    try:
+        return Answer(asked, json.loads("\n".join(message.data)))
+    except (ValueError, RecursionError) as error:
+        raise UnexpectedAnswer(asked, "a message of the stream is not JSON") from error

@@ -191,9 +191,8 @@ class Recordings:
             ids, frames = read_npz(data, ("shots", "frames"), most)
             return list(zip(map(str, ids.tolist()), frames, strict=True))
         except (ValueError, TypeError) as error:
-            raise UnexpectedAnswer(
-                describe("GET", path, query), f"the frames are not readable: {error}"
-            ) from error
+            asked = describe("GET", path, query)
+            raise UnexpectedAnswer(asked, f"the frames are not readable: {error}") from error
 
     def _read_one_by_one(self, shots: Sequence[ListedShot], gathered: Gathered) -> list[NoData]:
         """Put in the arrays that are missing, each by a request of its own; return why some are not there."""

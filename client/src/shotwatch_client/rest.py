@@ -163,9 +163,8 @@ class Rest:
         with self._slots, self._opened(method, path, query, json=body) as answer:
             data = _at_most(answer, most_bytes)
         if data is None:
-            raise UnexpectedAnswer(
-                describe(method, path, query), f"the answer has more than the {most_bytes:,} bytes asked for"
-            )
+            reported = f"the answer has more than the {most_bytes:,} bytes asked for"
+            raise UnexpectedAnswer(describe(method, path, query), reported)
         return data
 
     @contextmanager

@@ -72,8 +72,8 @@ def _count(text: str) -> tuple[str, int]:
 async def _run(root: Path, name: str | None, facility: Path, services: Sequence[ServiceSpec]) -> None:
     _end_on_sigterm()
     with Screen() as screen:
-        async with Stack.claim(root, name, facility=facility, on_change=screen.show) as stack:
-            stack.start_services(services)
+        claimed = Stack.claim(root, name, facility=facility, services=services, on_change=screen.show)
+        async with claimed as stack:
             await stack.services_ready()
             stdout.print(_addresses(stack.describe()), soft_wrap=True)
             await asyncio.Event().wait()

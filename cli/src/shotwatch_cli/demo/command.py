@@ -71,7 +71,6 @@ async def _demo(
         console.print("starting RabbitMQ, SecantusDB, rclone, MLflow and the services …")
         making = asyncio.create_task(asyncio.to_thread(_scenario, facility, frames, folder))
         async with fresh_stack("demo") as stack:
-            stack.start_services(path_services())
             await stack.services_ready()
             scenario = await making
             list_skipped(scenario.skipped)
@@ -94,11 +93,14 @@ def _scenario(facility: Facility, frames: Path | None, folder: Path) -> Scenario
 
 
 def fresh_stack(purpose: str, facility: Path = FACILITY) -> Stack:
-    """Return a stack with that name, or `demo-2` … if `demo` runs already, without data of earlier runs."""
+    """Return a stack with that name, or `demo-2` … if `demo` runs already, without data of earlier runs.
+
+    It starts all services.
+    """
     for number in count(1):
         name = purpose if number == 1 else f"{purpose}-{number}"
         try:
-            stack = Stack.claim(_ROOT, name, facility=facility)
+            stack = Stack.claim(_ROOT, name, facility=facility, services=path_services())
         except StackRunning:
             continue
         for left in stack.folder.iterdir():

@@ -14,9 +14,9 @@ from hashlib import blake2b
 from pathlib import Path
 from threading import Lock
 from typing import Self
-from zlib import crc32
 
 import pyarrow as pa
+from deflate import crc32
 
 from shotwatch_common import metrics
 from shotwatch_common.block import MAX_BLOCK_BYTES

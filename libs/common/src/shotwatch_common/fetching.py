@@ -1,9 +1,9 @@
 """Writing and reading blocks: in the object store, and in the block cache if this machine has one."""
 
 import asyncio
-from zlib import crc32
 
 import pyarrow as pa
+from deflate import crc32
 
 from shotwatch_common import metrics
 from shotwatch_common.block import MAX_BLOCK_BYTES, Block

@@ -190,6 +190,7 @@ DATABASE: Mapping[str, DocumentRights] = _parsed(
             "feedback": "find",
             "calibration_constants": "find insert",
             "reconciliations": "find insert update",
+            "retention": "find",
             "reprocessings": "find insert update remove",
             "promotions": "find insert",
             "challengers": "find insert",

@@ -91,7 +91,8 @@ class BundleManifest:
 
     __pydantic_config__ = _STRICT
 
-    format: Literal[3]
+    format: Literal[3, 4]
+    """3: without `independent` in the baselines, which is then 1."""
     origin: Origin
     cameras: list[str]
     baselines: dict[str, dict[str, Baseline]]
@@ -103,7 +104,7 @@ _manifest = TypeAdapter(BundleManifest)
 def save_bundle(bundle: Bundle, folder: Path) -> None:
     """Write a bundle into an existing folder."""
     manifest = BundleManifest(
-        3, bundle.origin, list(bundle.cameras), {d: dict(u) for d, u in bundle.baselines.items()}
+        4, bundle.origin, list(bundle.cameras), {d: dict(u) for d, u in bundle.baselines.items()}
     )
     (folder / MANIFEST).write_bytes(_manifest.dump_json(manifest, indent=1))
     (folder / NETWORK).write_bytes(bundle.network)
@@ -239,6 +240,10 @@ def _check_baselines(folder: Path, baselines: DeviceBaselines) -> None:
             if not np.isfinite(numbers).all() or min(numbers[1:]) <= 0:
                 raise BundleError(
                     f"{folder / MANIFEST}: {device}: {feature}: {numbers} cannot be a reference"
+                )
+            if reference.independent < 1:
+                raise BundleError(
+                    f"{folder / MANIFEST}: {device}: {feature}: learned from {reference.independent} shots"
                 )
 
 

@@ -1,14 +1,16 @@
 """The decision: turn features and scores into findings, one for each kind of anomaly in a shot."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from shotwatch_detector.arrays import Features, Values
+from shotwatch_detector.claims import claim, most_claimed
 from shotwatch_detector.finding import Finding
 from shotwatch_detector.sentences import chance_of, explain
 from shotwatch_detector.severity import severity_of_deviation
+from shotwatch_detector.sizes import size_of
 from shotwatch_detector.statistics import RUN, Baseline, last_of_run, medians_of_runs
 from shotwatch_shots.event import Contribution
 from shotwatch_shots.features import FEATURE_SPECS, INDICATORS
@@ -51,7 +53,10 @@ class Judgement:
     """The statistical judgement of a batch of n shots."""
 
     score: Values
-    """-log₁₀ of the probability that a normal shot has as large a deviation in any feature: (n,)."""
+    """-log₁₀ of the probability that a normal shot has as large a deviation in any feature: (n,).
+
+    It is limited to what may be claimed (`most_claimed`).
+    """
     threshold: float
     """A shot with a higher score is an anomaly."""
     findings: tuple[Finding, ...]
@@ -70,7 +75,7 @@ class _Column:
     values: Values
     score: Values
     """Surprisal minus log₁₀ of the number of judged features: with many features, one of them deviates by
-    chance.
+    chance. It is the tail's, however far that is extrapolated.
     """
 
 
@@ -133,7 +138,7 @@ def _judge(
     place: str, features: Mapping[str, Features], baselines: DeviceBaselines, shots: int, threshold: float
 ) -> tuple[Values, list[Finding]]:
     columns = _columns(features, baselines)
-    judged = [column.score for column in columns if column.kind is not None]
+    judged = [*_claims(columns, threshold)]
     if not judged:
         return np.zeros(shots), []
     score: Values = np.max(judged, axis=0)
@@ -141,6 +146,13 @@ def _judge(
     return score, [
         finding for shot in anomalous for finding in _findings(shot, place, columns, features, threshold)
     ]
+
+
+def _claims(columns: Sequence[_Column], threshold: float) -> Iterator[Values]:
+    """Yield the scores of the columns that raise alarms, limited to what may be claimed."""
+    for column in columns:
+        if column.kind is not None:
+            yield np.minimum(column.score, most_claimed(column.baseline.independent, threshold))
 
 
 def _columns(features: Mapping[str, Features], baselines: DeviceBaselines) -> list[_Column]:
@@ -230,24 +242,28 @@ def _finding(
     threshold: float,
 ) -> Finding:
     strongest = leading[0]
-    score = float(strongest.score[shot])
+    extrapolated = float(strongest.score[shot])
+    claimed = claim(extrapolated, strongest.baseline.independent, threshold)
     devices = tuple(dict.fromkeys(column.device for column in leading))
     head = _contribution(strongest, shot)
+    measured = {name: float(values[shot]) for name, values in features[strongest.device].items()}
     return Finding(
         shot=shot,
         kind=kind,
-        severity=severity_of_deviation(kind, score / threshold, rises=head.sigmas > 0),
+        severity=severity_of_deviation(head.feature, size_of(head, measured)),
         devices=devices,
-        score=score,
+        score=claimed.score,
+        extrapolated=extrapolated,
+        provisional=claimed.provisional,
         threshold=threshold,
         why=explain(
             place,
             head,
             showing=len(devices),
             watching=_watching(kind, columns, shot),
-            measured={name: float(values[shot]) for name, values in features[strongest.device].items()},
+            measured=measured,
         )
-        + f"; {chance_of(SHOTS_PER_HOUR / 10**score)}",
+        + f"; {chance_of(SHOTS_PER_HOUR / 10**claimed.score, claimed)}",
         contributions=_contributions(devices, columns, shot),
     )
 

@@ -23,3 +23,12 @@ class Finding:
     """One sentence for operators."""
     contributions: tuple[Contribution, ...] = ()
     """Strongest first."""
+    provisional: bool = False
+    """Whether `score` is more than the shots that the model learned from support."""
+    extrapolated: float = 0.0
+    """The score of a deviation by the fitted tail alone, however far that is extrapolated."""
+
+    @property
+    def strength(self) -> float:
+        """The score before it is limited to what may be claimed: findings are compared by it."""
+        return max(self.score, self.extrapolated)

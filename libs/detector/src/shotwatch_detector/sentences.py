@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 
+from shotwatch_detector.claims import Claim
+from shotwatch_detector.sizes import size_of
 from shotwatch_shots.event import Contribution
 from shotwatch_shots.features import INDICATORS
 from shotwatch_shots.features.spec import Indicator
 from shotwatch_shots.vocabulary import AnomalyKind
 
 _LENGTHS = (("years", 8766.0), ("days", 24.0), ("hours", 1.0))
-_PRACTICALLY_NEVER = 1000
-"""In years."""
 
 
 def explain(
@@ -26,34 +26,43 @@ def explain(
     """
     devices = f"on {showing} of {watching} device{'s' if watching > 1 else ''}"
     indicator = INDICATORS[strongest.feature]
+    size = size_of(strongest, measured)
     if indicator.spot_size:
-        return f"{_spot(strongest, indicator, measured)} ({devices} of {place})"
-    return f"{indicator.noun} of {place} is {_distance(strongest, indicator)} its reference {devices}"
+        return f"{_spot(strongest, indicator, size, measured)} ({devices} of {place})"
+    return f"{indicator.noun} of {place} is {_distance(size, strongest, indicator)} its reference {devices}"
 
 
-def chance_of(per_hour: float) -> str:
-    """Return `by chance once in 12 days`: how often normal shots at 10 Hz deviate as much."""
-    hours = 1 / per_hour
+def chance_of(per_hour: float, claimed: Claim) -> str:
+    """Return `by chance once in 12 days`: how often normal shots at 10 Hz deviate as much.
+
+    It is `by chance less than once in 12 days` if the claim is limited. A provisional claim ends in
+    `(provisional: learned from 11 independent shots)`.
+    """
+    once = "by chance less than once" if claimed.limited else "by chance once"
+    many = claimed.independent
+    learned = f" (provisional: learned from {many} independent shot{'s' if many > 1 else ''})"
+    return f"{once} {_period(1 / per_hour)}{learned if claimed.provisional else ''}"
+
+
+def _period(hours: float) -> str:
     for unit, length in _LENGTHS:
         if hours >= 2 * length:
-            many = hours / length
-            return f"by chance once in {many:.0f} {unit}" if many < _PRACTICALLY_NEVER else "never by chance"
-    return "by chance once an hour"
+            return f"in {hours / length:.0f} {unit}"
+    return "an hour"
 
 
-def _distance(contribution: Contribution, indicator: Indicator) -> str:
-    difference = contribution.value - contribution.reference
-    side = "above" if difference > 0 else "below"
+def _distance(size: float, contribution: Contribution, indicator: Indicator) -> str:
+    side = "above" if size > 0 else "below"
     if indicator.in_unit:
-        return " ".join(filter(None, [f"{abs(difference):.2g}", contribution.unit, side]))
-    return f"{100 * abs(difference / contribution.reference):.0f} % {side}"
+        return " ".join(filter(None, [f"{abs(size):.2g}", contribution.unit, side]))
+    return f"{100 * abs(size):.0f} % {side}"
 
 
-def _spot(spot: Contribution, indicator: Indicator, measured: Mapping[str, float]) -> str:
+def _spot(spot: Contribution, indicator: Indicator, size: float, measured: Mapping[str, float]) -> str:
     feature = spot.feature
     side = "above" if indicator.kind is AnomalyKind.HOT_SPOT else "below"
     return (
         f"{indicator.noun} on {spot.device} at x = {measured[f'{feature}_x']:.0f}, "
-        f"y = {measured[f'{feature}_y']:.0f} px, {100 * measured[indicator.spot_size]:.0f} % of the peak "
+        f"y = {measured[f'{feature}_y']:.0f} px, {100 * size:.0f} % of the peak "
         f"{side} what is usual there"
     )

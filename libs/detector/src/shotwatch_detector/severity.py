@@ -1,16 +1,16 @@
 """The severity of an anomaly: how soon an operator should react. This is the whole policy:
 
-- critical: what can damage optics: a hot spot, a spectrum that got narrower, or an energy that is too high by
-  at least twice the threshold; and a device that reports a fault;
-- warning: every other deviation of twice its threshold, any change of energy, and data that is missing,
-  black, frozen, saturated or in disagreement;
-- info: a deviation of less than twice its threshold, and a record that could not be used.
+- critical: what can damage optics, if it is large enough: a hot spot, a spectrum that got narrower, or an
+  energy that is too high; and a device that reports a fault;
+- warning: every other deviation that is large enough, and data that is missing, black, frozen, saturated or
+  in disagreement;
+- info: a smaller deviation, and a record that could not be used.
+
+What is large enough is in `shotwatch_shots.features.severities`, in physical units.
 """
 
+from shotwatch_shots.features.severities import SEVERITY_LIMITS
 from shotwatch_shots.vocabulary import AnomalyKind, Severity
-
-CLEAR = 2.0
-"""A score of this many thresholds is beyond doubt."""
 
 _OF_RULES = {
     AnomalyKind.DEVICE_STATE: Severity.CRITICAL,
@@ -35,11 +35,10 @@ def severity_of_rule(kind: AnomalyKind) -> Severity:
     return _OF_RULES[kind]
 
 
-def severity_of_deviation(kind: AnomalyKind, exceedance: float, rises: bool) -> Severity:
-    """Return the severity of a deviation of `exceedance` thresholds, upwards if it `rises`."""
-    clear = exceedance >= CLEAR
-    if kind in (AnomalyKind.HOT_SPOT, AnomalyKind.BANDWIDTH):
-        return Severity.CRITICAL
-    if kind is AnomalyKind.ENERGY:
-        return Severity.CRITICAL if rises and clear else Severity.WARNING
-    return Severity.WARNING if clear else Severity.INFO
+def severity_of_deviation(feature: str, size: float) -> Severity:
+    """Return the severity of a deviation of this size (`size_of`).
+
+    Raises:
+        KeyError: the feature raises no alarms.
+    """
+    return SEVERITY_LIMITS[feature].severity_of(size)

@@ -84,6 +84,11 @@ class Baseline:
     run_tail: Tail
     """The same for the median of a run of shots, in which the jitter of single shots is averaged out."""
     side: Side
+    independent: int = 1
+    """Number of independent shots that it was learned from (`shotwatch_detector.evidence`).
+
+    1 in bundles of releases that did not count them.
+    """
 
     def deviations(self, values: Values) -> Values:
         """Return (value - centre) / sigma: (n,)."""
@@ -115,12 +120,14 @@ def last_of_run(run: int) -> int:
     return run * RUN_STEP + RUN - 1
 
 
-def measure_baseline(training: Values, calibration: Values, indicator: Indicator) -> Baseline | None:
+def measure_baseline(
+    training: Values, calibration: Values, indicator: Indicator, independent: int
+) -> Baseline | None:
     """Measure centre and sigma from the training shots, the tails from the later calibration shots.
 
     The calibration shots were not used for the centre, so a drift between the two makes the tails longer. The
-    estimate is robust: one shot in a hundred may be an anomaly. Return None if there are too few shots with a
-    value.
+    estimate is robust: one shot in a hundred may be an anomaly. `independent` of all these shots are
+    independent of each other. Return None if there are too few shots with a value.
     """
     training, calibration = (values[np.isfinite(values)] for values in (training, calibration))
     if len(training) < FEWEST_TRAINING or len(calibration) < FEWEST_CALIBRATION:
@@ -140,6 +147,7 @@ def measure_baseline(training: Values, calibration: Values, indicator: Indicator
             _distances(medians, indicator.side), DRIFT_RESERVE * SMALLEST_REACH * SIGMA_OF_MEDIAN
         ),
         side=indicator.side,
+        independent=independent,
     )
 
 

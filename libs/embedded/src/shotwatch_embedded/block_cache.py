@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 from tempfile import mkdtemp
 
 _MEMORY = Path("/dev/shm")  # noqa: S108  # nobody can foresee the name that mkdtemp chooses there
@@ -25,9 +26,10 @@ class CacheFolder:
         _remove_abandoned()
         if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free >= _MIN_FREE_BYTES:
             # It gets the name of a cache once it is locked: until then, a stack that starts could remove it.
+            # Nobody can foresee that name, or another user could take it at this moment.
             made = Path(mkdtemp(prefix=f".{_PREFIX}", dir=_MEMORY))
             self._held = _locked(made)
-            self.path = made.rename(made.with_name(made.name.removeprefix(".")))
+            self.path = made.rename(_MEMORY / f"{_PREFIX}{token_hex(8)}")
         else:
             self.path = otherwise
             shutil.rmtree(otherwise, ignore_errors=True)
@@ -48,9 +50,15 @@ def _locked(path: Path) -> int:
 
 def _remove_abandoned() -> None:
     for path in _MEMORY.glob(f"{_PREFIX}*"):
-        with suppress(OSError), _opened(path) as found:  # a folder of another user or of a running stack
-            fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(path)
+        with (
+            suppress(OSError),
+            _opened(path) as found,
+        ):  # a folder that is closed to us, or of a running stack
+            if (
+                os.fstat(found).st_uid == os.geteuid()
+            ):  # another user can make a tree that is too deep to remove
+                fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path)
 
 
 @contextmanager

@@ -10,8 +10,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
+from shotwatch_embedded.forks import Fork, ForkServer
 from shotwatch_embedded.launch import Launch
-from shotwatch_embedded.logs import shorten
+from shotwatch_embedded.logs import is_too_long, shorten
+from shotwatch_embedded.ports import accepts_connections
 from shotwatch_embedded.private import UMASK, private_files
 from shotwatch_embedded.processes import listens, mark
 from shotwatch_embedded.status import State, Status
@@ -44,13 +46,19 @@ class Keeper:
     Create it inside a running event loop.
     """
 
-    def __init__(self, launch: Launch, changed: Callable[[Status], None]) -> None:
+    def __init__(
+        self, launch: Launch, changed: Callable[[Status], None], forks: ForkServer | None = None
+    ) -> None:
+        """Start the process, and restart it whenever it ends; as a fork if the fork server can run it."""
         self._launch = launch
+        self._forks = forks
         self._changed = changed
         self._state = State.STARTING
         self._pid: int | None = None
         self._restarts = 0
         self._exit_code: int | None = None
+        self._owns_port = False
+        """Whether the port was found to be that of a process of the stack, since the last start."""
         self._turn = asyncio.Event()
         self._task = asyncio.create_task(self._keep(), name=f"keep {launch.name}")
 
@@ -98,6 +106,7 @@ class Keeper:
             self._exit_code = _NOT_EXECUTABLE
             return
         self._pid = process.pid
+        self._owns_port = False
         self._become(State.STARTING)
         watching = asyncio.create_task(self._watch())
         try:
@@ -107,13 +116,16 @@ class Keeper:
             self._exit_code = await _end(process, self._launch.grace)
             self._pid = None
 
-    async def _spawn(self) -> Process:
+    async def _spawn(self) -> Process | Fork:
         launch = self._launch
+        environment = {**launch.environment, **mark(launch.owner)}
         self._note(f"start {shlex.join(launch.command)}")
         with launch.log.open("ab") as log:
+            if self._forks is not None and self._forks.can_run(launch.command, environment):
+                return await self._forks.fork(launch.command, launch.folder, environment, log)
             return await asyncio.create_subprocess_exec(
                 *launch.command,
-                env={**launch.environment, **mark(launch.owner)},
+                env=environment,
                 cwd=launch.folder,
                 stdin=DEVNULL,
                 stdout=log,
@@ -128,7 +140,8 @@ class Keeper:
             if state is not self._state:
                 self._become(state)
             with suppress(OSError):  # a full disk, or a log that somebody removed
-                await asyncio.to_thread(shorten, self._launch.log)
+                if is_too_long(self._launch.log):
+                    await asyncio.to_thread(shorten, self._launch.log)
             await asyncio.sleep(self._launch.check_every if state is State.READY else _POLL)
 
     def _judged(self, *, serves: bool) -> State:
@@ -137,15 +150,22 @@ class Keeper:
         return State.STARTING if self._state is State.STARTING else State.UNREADY
 
     async def _serves(self) -> bool:
-        launch = self._launch
-        # Until it is ready, another program could have taken the port and answer in its place.
-        if self._state is not State.READY and not listens(launch.owner, launch.port):
-            return False
         try:
             async with asyncio.timeout(_PROBE_TIMEOUT):
-                return await launch.probe()
+                return await self._listens() and await self._launch.probe()
         except TimeoutError:
             return False
+
+    async def _listens(self) -> bool:
+        """Return whether a process of the stack listens on the port.
+
+        Another program could have taken the port and answer in its place. This is checked once for each
+        start, and only if somebody listens at all, because it reads the files of all processes.
+        """
+        launch = self._launch
+        if not self._owns_port and await accepts_connections(launch.port):
+            self._owns_port = listens(launch.owner, launch.port)
+        return self._owns_port
 
     def _become(self, state: State) -> None:
         self._state = state
@@ -159,7 +179,7 @@ class Keeper:
             log.write(line)
 
 
-async def _end(process: Process, grace: float) -> int:
+async def _end(process: Process | Fork, grace: float) -> int:
     """End the process and its whole group, and return its exit code."""
     if process.returncode is None:
         _signal_group(process.pid, signal.SIGTERM)

@@ -1,5 +1,6 @@
 """TCP ports of the loopback interface that no other user of this machine can take."""
 
+import asyncio
 import random
 import socket
 
@@ -32,6 +33,17 @@ class Ports:
         """Release the ports, so that others can bind them."""
         for kept in self._kept:
             kept.close()
+
+
+async def accepts_connections(port: int) -> bool:
+    """Return whether somebody listens on the port. If not, this costs next to nothing."""
+    with socket.socket() as client:
+        client.setblocking(False)
+        try:
+            await asyncio.get_running_loop().sock_connect(client, (LOOPBACK, port))
+        except OSError:
+            return False
+    return True
 
 
 def _bound(port: int) -> socket.socket | None:

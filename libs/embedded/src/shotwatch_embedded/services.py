@@ -1,10 +1,10 @@
 """The services of the path, and how the stack starts each of them."""
 
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from shotwatch_embedded.forks import PYTHON_MODULE
 from shotwatch_operations.broker.accounts import STAGES_OF
 
 HEALTH_PORT = "SHOTWATCH_HEALTH_PORT"
@@ -63,7 +63,7 @@ def path_services(replicas: Mapping[str, int] | None = None) -> tuple[ServiceSpe
 def _service(name: str, replicas: int) -> ServiceSpec:
     return ServiceSpec(
         name=name,
-        command=(sys.executable, "-P", "-m", f"shotwatch_{name}"),
+        command=(*PYTHON_MODULE, f"shotwatch_{name}"),
         environment=ONE_THREAD | {_BLOCK_DAYS: os.environ.get(_BLOCK_DAYS, "30")},
         replicas=replicas,
         ports=(HEALTH_PORT, QUERY_PORT) if name == "query" else (HEALTH_PORT,),

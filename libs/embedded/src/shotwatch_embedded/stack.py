@@ -23,19 +23,20 @@ from shotwatch_embedded.block_cache import CacheFolder
 from shotwatch_embedded.credentials import KEYS_NAME, Credentials
 from shotwatch_embedded.description import DEFAULT_ROOT, StackDescription, forget
 from shotwatch_embedded.errors import ProcessFailed, StackError, StackRunning
+from shotwatch_embedded.forks import ForkServer
 from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.keeper import Keeper
 from shotwatch_embedded.launch import Launch
 from shotwatch_embedded.ownership import require_own_place, resolved_root
 from shotwatch_embedded.ports import LOOPBACK, Ports
 from shotwatch_embedded.private import make_private, private_files
-from shotwatch_embedded.processes import kill_all, start_guard
+from shotwatch_embedded.processes import kill_all, mark, start_guard
 from shotwatch_embedded.servers import Server, probes
 from shotwatch_embedded.servers.broker import broker
 from shotwatch_embedded.servers.database import database
 from shotwatch_embedded.servers.models import models
 from shotwatch_embedded.servers.store import store
-from shotwatch_embedded.services import HEALTH_PORT, QUERY_KEYS_FILE, ServiceSpec
+from shotwatch_embedded.services import HEALTH_PORT, ONE_THREAD, QUERY_KEYS_FILE, ServiceSpec
 from shotwatch_embedded.status import Role, State, Status
 from shotwatch_operations.broker.accounts import SETUP
 
@@ -85,6 +86,7 @@ class Stack:
         facility: Path,
         external: Mapping[str, str],
         prefix: str,
+        services: tuple[ServiceSpec, ...],
         on_change: OnChange,
     ) -> None:
         self.name = folder.name
@@ -100,6 +102,8 @@ class Stack:
         self._accounts: defaultdict[str, dict[str, str]] = defaultdict(dict)
         self._on_change = on_change
         self._ports = Ports()
+        self._forks = ForkServer({**os.environ, **ONE_THREAD, **mark(folder)}, self._log("fork-server"))
+        self._first_services = services
         self._servers: dict[str, Keeper] = {}
         self._services: dict[str, Keeper] = {}
         self._described = False
@@ -112,6 +116,7 @@ class Stack:
         *,
         facility: Path,
         settings: Mapping[str, str] = os.environ,
+        services: Iterable[ServiceSpec] = (),
         on_change: OnChange = _ignore,
     ) -> Self:
         """Take the stack called `name`, or the first of `default`, `default-2`, … that does not run.
@@ -122,6 +127,7 @@ class Stack:
             facility: the facility file for the services.
             settings: may hold addresses of servers that replace embedded ones (SHOTWATCH_BROKER_URL, …), and
                 SHOTWATCH_PREFIX.
+            services: start as soon as all servers are ready; what they share is imported meanwhile.
             on_change: called with every change of a process.
 
         Raises:
@@ -137,12 +143,13 @@ class Stack:
                 kill_all(folder)
                 make_private(folder)
                 forget(folder)
-                return cls(folder, held, facility, external, prefix, on_change)
+                return cls(folder, held, facility, external, prefix, tuple(services), on_change)
         raise StackRunning(f"the stack {name} runs already under {root.resolve()}")
 
     async def __aenter__(self) -> Self:
         try:
             await self._start_servers()
+            self.start_services(self._first_services)
         except BaseException:
             await self.stop()
             raise
@@ -221,6 +228,7 @@ class Stack:
             await _stop_all(self._services.values())
             await _stop_all(self._servers.values())
         finally:
+            self._forks.stop()
             kill_all(self.folder)
             self._guard.kill()  # kill_all misses a guard that just started: its environment is not visible
             self._guard.wait()
@@ -229,11 +237,16 @@ class Stack:
             self._ports.release()
             self._lock.close()
 
-    async def _start_servers(self) -> None:
+    def _make_folders(self) -> None:
         with private_files():
             for folder in ("logs", "traces"):
                 (self.folder / folder).mkdir(exist_ok=True)
+
+    async def _start_servers(self) -> None:
+        self._make_folders()
         self._credentials.write_keys(self.folder)
+        if self._first_services:
+            self._forks.start()
         try:
             async with asyncio.TaskGroup() as group:
                 for start in self._missing_servers():
@@ -325,7 +338,7 @@ class Stack:
     def _start_replica(self, spec: ServiceSpec, name: str) -> None:
         if name in self._services:
             raise ValueError(f"{name} runs already")
-        self._services[name] = Keeper(self._service_launch(spec, name), self._report)
+        self._services[name] = Keeper(self._service_launch(spec, name), self._report, self._forks)
 
     def _service_launch(self, spec: ServiceSpec, name: str) -> Launch:
         ports = {variable: self._ports.take() for variable in spec.ports}

@@ -33,7 +33,6 @@ from shotwatch_physics.background import (
 from shotwatch_physics.cells import cell_bounds, cell_size
 from shotwatch_physics.feature import IN_LANES, FloatArray
 from shotwatch_physics.moments import (
-    Counts,
     Image,
     Images,
     Spread,
@@ -153,7 +152,7 @@ def _spread_within(frame: Image, aperture: FloatArray, surface: FloatArray) -> F
         first = np.ceil(max(max(left, left_too) + x, 0.0))
         last = np.floor(min(min(right, right_too) + x, width - 1.0))
         if first <= last:
-            light, along, squared = _row_moments(frame[row], int(first), int(last) + 1, x, row - y, surface)
+            light, along, squared = _row_moments(frame, row, int(first), int(last) + 1, x, row - y, surface)
             add_row(moments, row, light, along, squared)
     return spread_of(moments)
 
@@ -168,7 +167,7 @@ def _crossed(row: float, cosine: float, sine: float, half_size: float) -> tuple[
 
 @njit(cache=True, nogil=True, fastmath=IN_LANES)
 def _row_moments(
-    counts: Counts, first: int, stop: int, x: float, down: float, surface: FloatArray
+    frame: Image, row: int, first: int, stop: int, x: float, down: float, surface: FloatArray
 ) -> tuple[float, float, float]:
     """Return Σ I, Σ x I and Σ x² I of a row's pixels above a surface, about column `x`, `down` rows above."""
     start = surface[0] + down * (surface[2] + down * surface[5])
@@ -177,7 +176,7 @@ def _row_moments(
     for column in range(np.uint64(first), np.uint64(stop)):
         place = float(column)
         right = place - x
-        excess = counts[column] - (start + right * (slope + right * bend))
+        excess = frame[np.uint64(row), column] - (start + right * (slope + right * bend))
         light += excess
         along += place * excess
         squared += place * place * excess

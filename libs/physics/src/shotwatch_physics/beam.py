@@ -189,25 +189,26 @@ def _dead_pixels(frame: Image, brightest: Counts, lit_above: float, dark_to: flo
     for row in range(len(frame)):
         before, after = max(row - 1, 0), min(row + 1, len(frame) - 1)
         if brightest[row] > lit or min(brightest[before], brightest[after]) > lit:
-            dead += _dead_in_row(frame[before], frame[row], frame[after], lit, dark)
+            dead += _dead_in_row(frame, np.uint64(before), np.uint64(row), np.uint64(after), lit, dark)
     return dead
 
 
 @njit(cache=True, nogil=True, fastmath=IN_LANES)
-def _dead_in_row(above: Counts, here: Counts, below: Counts, lit: np.float32, dark: np.float32) -> float:
-    """Return the number of dead pixels of the row `here`: between lit ones above and below, or beside them.
+def _dead_in_row(
+    frame: Image, above: np.uint64, row: np.uint64, below: np.uint64, lit: np.float32, dark: np.float32
+) -> float:
+    """Return the number of dead pixels of a row: between lit ones above and below, or beside them.
 
-    Slices have one unsigned index in common, so that the loops run in SIMD lanes; all numbers in them are
-    whole, and exact in float32.
+    The pixels at both ends have no neighbour on one side. The loop over the others runs in SIMD lanes: its
+    indices are unsigned, and all numbers in it are whole and exact in float32.
     """
-    none, one = np.float32(0), np.float32(1)
-    dead = none
-    for place in range(np.uint64(len(here))):
-        between = (np.float32(above[place]) > lit) & (np.float32(below[place]) > lit)
-        dead += one if (np.float32(here[place]) <= dark) & between else none
-    inner, lefts, rights, ups, downs = here[1:-1], here[:-2], here[2:], above[1:-1], below[1:-1]
-    for place in range(np.uint64(len(inner))):
-        between = (np.float32(ups[place]) > lit) & (np.float32(downs[place]) > lit)
-        beside = (np.float32(lefts[place]) > lit) & (np.float32(rights[place]) > lit)
-        dead += one if (np.float32(inner[place]) <= dark) & beside & (not between) else none
+    none, dead, one, last = np.float32(0), np.float32(0), np.uint64(1), np.uint64(frame.shape[1] - 1)
+    for column in range(np.uint64(0), last + one, max(last, one)):
+        between = (frame[above, column] > lit) & (frame[below, column] > lit)
+        dead += np.float32(1) if (frame[row, column] <= dark) & between else none
+    for column in range(one, last):
+        between = (np.float32(frame[above, column]) > lit) & (np.float32(frame[below, column]) > lit)
+        left, right = np.float32(frame[row, column - one]), np.float32(frame[row, column + one])
+        within = between | ((left > lit) & (right > lit))
+        dead += np.float32(1) if (np.float32(frame[row, column]) <= dark) & within else none
     return float(dead)

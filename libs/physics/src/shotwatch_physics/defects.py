@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from shotwatch_physics.moments import Counts, Image
+from shotwatch_physics.moments import Image
 
 HOT_RANGES = np.float32(6)
 """A hot pixel exceeds its darkest neighbour by more than this many ranges of its neighbours."""
@@ -32,13 +32,15 @@ def replace_hot_pixels(frame: Image, noise: float, cleaned: Image) -> int:
         return hot
     for row in range(height):
         # The neighbour of a row at the frame's edge stands for the one that it lacks.
-        above = frame[row - 1 if row > 0 else min(1, height - 1)]
-        below = frame[row + 1 if row < height - 1 else max(height - 2, 0)]
-        closely = height == 1 or _may_be_hot(above, frame[row], below, margin)
+        above = row - 1 if row > 0 else min(1, height - 1)
+        below = row + 1 if row < height - 1 else max(height - 2, 0)
+        closely = height == 1 or _may_be_hot(
+            frame, np.uint64(above), np.uint64(row), np.uint64(below), margin
+        )
         # In most rows only the first and the last pixel remain, and these are seldom brighter than one above.
         for column in range(0, width, 1 if closely else max(width - 1, 1)):
             count = np.float32(frame[row, column])
-            if closely or count > np.float32(above[column]) + margin:
+            if closely or count > np.float32(frame[above, column]) + margin:
                 darkest, brightest, mean = _neighbours(frame, row, column)
                 if _is_hot(count, np.float32(darkest), np.float32(brightest), margin):
                     cleaned[row, column] = round(mean)
@@ -53,19 +55,18 @@ def _is_hot(count: np.float32, darkest: np.float32, brightest: np.float32, margi
 
 
 @njit(cache=True, nogil=True)
-def _may_be_hot(above: Counts, here: Counts, below: Counts, margin: np.float32) -> bool:
-    """Return whether an inner pixel of the row `here` is hot compared with four of its neighbours.
+def _may_be_hot(frame: Image, above: np.uint64, row: np.uint64, below: np.uint64, margin: np.float32) -> bool:
+    """Return whether an inner pixel of a row is hot compared with four of its neighbours.
 
     The other four neighbours can only raise the limit. Every pixel passes here, so the loop must run in SIMD
-    lanes: it has no branches, and its slices have one unsigned index in common.
+    lanes: it has no branches, and its indices are unsigned. A view of a row would take as long as its pixels.
     """
-    lefts, inner, rights, ups, downs = here[:-2], here[1:-1], here[2:], above[1:-1], below[1:-1]
-    hot = 0
-    for place in range(np.uint64(len(inner))):
-        left, right = np.float32(lefts[place]), np.float32(rights[place])
-        up, down = np.float32(ups[place]), np.float32(downs[place])
+    one, hot = np.uint64(1), 0
+    for column in range(one, np.uint64(frame.shape[1] - 1)):
+        left, right = np.float32(frame[row, column - one]), np.float32(frame[row, column + one])
+        up, down = np.float32(frame[above, column]), np.float32(frame[below, column])
         darkest, brightest = min(min(left, right), min(up, down)), max(max(left, right), max(up, down))
-        hot += _is_hot(np.float32(inner[place]), darkest, brightest, margin)
+        hot += _is_hot(np.float32(frame[row, column]), darkest, brightest, margin)
     return hot > 0
 
 

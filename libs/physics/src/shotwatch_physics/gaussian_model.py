@@ -11,7 +11,7 @@ and g = exp(-u²/2): up to m = 2 for first derivatives, up to m = 4 for second o
 import numpy as np
 from numba import njit
 
-from shotwatch_physics.feature import FloatArray
+from shotwatch_physics.feature import IN_LANES, FloatArray
 
 GAUSSIANS = 3
 OF_EACH = ("amplitude", "x", "y", "sigma_x", "sigma_y")
@@ -44,62 +44,91 @@ SECOND_DERIVATIVES = _second_derivatives()
 
 @njit(cache=True, nogil=True)
 def functions_along(axis: int, parameters: FloatArray, first: float, length: int) -> FloatArray:
-    """Return uᵐ g along x (axis 0) or y (1) of pixels from coordinate `first` on: (length, 15)."""
-    functions = np.empty((length, GAUSSIANS * POWERS))
+    """Return uᵐ g along x (axis 0) or y (1) of pixels from coordinate `first` on: (15, length)."""
+    functions = np.empty((GAUSSIANS * POWERS, length))
     for k in range(GAUSSIANS):
         centre, sigma = parameters[EACH * k + X + axis], parameters[EACH * k + SIGMA_X + axis]
         for pixel in range(length):
             u = (first + pixel - centre) / sigma
             value = np.exp(-u * u / 2)
             for m in range(POWERS):
-                functions[pixel, POWERS * k + m] = value
+                functions[POWERS * k + m, pixel] = value
                 value *= u
     return functions
 
 
 @njit(cache=True, nogil=True)
-def gaussian_image(parameters: FloatArray, corner: FloatArray, height: int, width: int) -> FloatArray:
-    """Return the model (height, width); `corner` is x and y of its first pixel."""
+def light_and_centroid(
+    parameters: FloatArray, corner: FloatArray, height: int, width: int
+) -> tuple[float, float, float]:
+    """Return Σ light of the model's image (height, width), and x and y of its centroid.
+
+    `corner` is x and y of the image's first pixel.
+    """
     of_x = functions_along(0, parameters, corner[0], width)
     of_y = functions_along(1, parameters, corner[1], height)
-    image = np.zeros((height, width))
+    light, along_x, along_y = 0.0, 0.0, 0.0
     for k in range(GAUSSIANS):
-        for row in range(height):
-            factor = parameters[EACH * k + AMPLITUDE] * of_y[row, POWERS * k]
-            for column in range(width):
-                image[row, column] += factor * of_x[column, POWERS * k]
-    return image
+        amplitude, x, y, sigma_x, sigma_y = parameters[EACH * k : EACH * (k + 1)]
+        sum_x, sum_y = of_x[POWERS * k].sum(), of_y[POWERS * k].sum()
+        # With u = (coordinate - centre) / sigma, the first moment is centre Σ g + sigma Σ u g.
+        light += amplitude * sum_x * sum_y
+        along_x += amplitude * (x * sum_x + sigma_x * of_x[POWERS * k + 1].sum()) * sum_y
+        along_y += amplitude * (y * sum_y + sigma_y * of_y[POWERS * k + 1].sum()) * sum_x
+    return light, along_x / light, along_y / light
 
 
 @njit(cache=True, nogil=True)
 def overlaps(functions: FloatArray) -> FloatArray:
     """Return the sums over the pixels of the product of each two functions: (15, 15)."""
-    sums = np.zeros((GAUSSIANS * POWERS, GAUSSIANS * POWERS))
-    for pixel in range(len(functions)):
-        for p in range(GAUSSIANS * POWERS):
-            value = functions[pixel, p]
-            for q in range(GAUSSIANS * POWERS):
-                sums[p, q] += value * functions[pixel, q]
+    sums = np.empty((GAUSSIANS * POWERS, GAUSSIANS * POWERS))
+    for p in range(GAUSSIANS * POWERS):
+        for q in range(p + 1):
+            sums[p, q] = sums[q, p] = _product_sum(functions[p], functions[q])
     return sums
 
 
 @njit(cache=True, nogil=True)
 def frame_sums(frame: FloatArray, of_x: FloatArray, of_y: FloatArray) -> FloatArray:
     """Return the sums over the frame times a function of x and one of y of the same Gaussian: (3, 5, 5)."""
-    sums = np.zeros((GAUSSIANS, POWERS, POWERS))
-    row_sums = np.empty(GAUSSIANS * POWERS)
-    for row in range(frame.shape[0]):
-        row_sums[:] = 0
-        for column in range(frame.shape[1]):
-            light = frame[row, column]
-            if light > 0:
-                for p in range(GAUSSIANS * POWERS):
-                    row_sums[p] += light * of_x[column, p]
-        for k in range(GAUSSIANS):
-            for m in range(POWERS):
-                for n in range(POWERS):
-                    sums[k, m, n] += row_sums[POWERS * k + m] * of_y[row, POWERS * k + n]
+    sums = np.empty((GAUSSIANS, POWERS, POWERS))
+    of_rows = np.empty((POWERS, frame.shape[0]))
+    for k in range(GAUSSIANS):
+        along_x, along_y = of_x[POWERS * k : POWERS * (k + 1)], of_y[POWERS * k : POWERS * (k + 1)]
+        _sum_rows(frame, along_x, of_rows)
+        for m in range(POWERS):
+            for n in range(POWERS):
+                sums[k, m, n] = _product_sum(of_rows[m], along_y[n])
     return sums
+
+
+@njit(cache=True, nogil=True, fastmath=IN_LANES)
+def _product_sum(one: FloatArray, other: FloatArray) -> float:
+    """Return Σ one · other."""
+    total = 0.0
+    for place in range(np.uint64(len(one))):
+        total += one[place] * other[place]
+    return total
+
+
+@njit(cache=True, nogil=True, fastmath=IN_LANES)
+def _sum_rows(frame: FloatArray, functions: FloatArray, sums: FloatArray) -> None:
+    """Compute Σ over each row of the frame (h, w) times each of five functions (5, w): `sums` (5, h).
+
+    A row is read once for all five. The function takes whole arrays, because a view of each row would take as
+    long as the sums of a short one.
+    """
+    for row in range(np.uint64(frame.shape[0])):
+        zeroth, first, second, third, fourth = 0.0, 0.0, 0.0, 0.0, 0.0
+        for column in range(np.uint64(frame.shape[1])):
+            light = frame[row, column]
+            zeroth += light * functions[0, column]
+            first += light * functions[1, column]
+            second += light * functions[2, column]
+            third += light * functions[3, column]
+            fourth += light * functions[4, column]
+        sums[0, row], sums[1, row], sums[2, row] = zeroth, first, second
+        sums[3, row], sums[4, row] = third, fourth
 
 
 @njit(cache=True, nogil=True)

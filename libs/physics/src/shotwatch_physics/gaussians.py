@@ -20,10 +20,10 @@ from shotwatch_physics.gaussian_model import (
     SIGMA_Y,
     X,
     Y,
-    gaussian_image,
+    light_and_centroid,
 )
 from shotwatch_physics.gaussian_search import NARROWEST, bounds, search_gaussians
-from shotwatch_physics.moments import powers
+from shotwatch_physics.moments import moments_of
 
 __all__ = ["PARAMETER_NAMES", "Fits", "cold_starts", "crop", "fit_gaussians"]
 
@@ -178,11 +178,9 @@ def _search(frame: FloatArray, corner: FloatArray, start: FloatArray) -> _Fit:
 
 
 def _moments(frame: FloatArray, corner: FloatArray) -> _Moments:
-    height, width = frame.shape
-    sums = powers(height).T @ (frame @ powers(width))
-    light = sums[0, 0]
-    x, y = sums[0, 1] / light, sums[1, 0] / light
-    xx, yy, xy = sums[0, 2] / light - x * x, sums[2, 0] / light - y * y, sums[1, 1] / light - x * y
+    light, x, y, xx, yy, xy = moments_of(frame)
+    x, y = x / light, y / light
+    xx, yy, xy = xx / light - x * x, yy / light - y * y, xy / light - x * y
     return _Moments(light, corner + np.array([x, y]), np.array([[xx, xy], [xy, yy]]))
 
 
@@ -208,10 +206,10 @@ def _moved(start: FloatArray, to: _Moments, corner: FloatArray, height: int, wid
     """Return the start, moved and scaled to the frame's centroid and light."""
     within = np.clip(start, *bounds(height, width, corner))
     within[AMPLITUDE::EACH] /= within[AMPLITUDE::EACH].max()
-    of_image = _moments(gaussian_image(within, corner, height, width), corner)
+    light, x, y = light_and_centroid(within, corner, height, width)
     moved = within.reshape(GAUSSIANS, EACH)
-    moved[:, AMPLITUDE] *= to.light / of_image.light
-    moved[:, [X, Y]] += to.centroid - of_image.centroid
+    moved[:, AMPLITUDE] *= to.light / light
+    moved[:, [X, Y]] += to.centroid - np.array([x, y])
     return moved.ravel()
 
 

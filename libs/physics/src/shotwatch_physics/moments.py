@@ -38,11 +38,6 @@ def read_only(frames: NDArray[Number]) -> NDArray[Number]:
     return view
 
 
-def powers(length: int) -> FloatArray:
-    """Return the powers 0, 1 and 2 of pixel coordinates: (length, 3)."""
-    return np.arange(length, dtype=np.float64)[:, None] ** np.arange(3)
-
-
 @njit(cache=True, nogil=True)
 def brightest_of_rows(frame: Image) -> Counts:
     """Return the largest count of each row: (h,)."""
@@ -85,6 +80,27 @@ def _moments_of_lit_row(
         along += x * lit
         squared += x * x * lit
     return light, along, squared
+
+
+@njit(cache=True, nogil=True)
+def moments_of(light: FloatArray) -> FloatArray:
+    """Return Σ I, Σ x I, Σ y I, Σ x² I, Σ y² I, Σ x y I of a frame's light (h, w): (6,)."""
+    moments = np.zeros(6)
+    for row in range(len(light)):
+        add_row(moments, row, *_moments_of_row(light[row]))
+    return moments
+
+
+@njit(cache=True, nogil=True, fastmath=IN_LANES)
+def _moments_of_row(light: FloatArray) -> tuple[float, float, float]:
+    """Return Σ I, Σ x I and Σ x² I of a row (w,)."""
+    total, along, squared = 0.0, 0.0, 0.0
+    for column in range(np.uint64(len(light))):
+        x = float(column)
+        total += light[column]
+        along += x * light[column]
+        squared += x * x * light[column]
+    return total, along, squared
 
 
 @njit(cache=True, nogil=True)

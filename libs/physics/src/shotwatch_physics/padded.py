@@ -41,6 +41,8 @@ class Padded(NamedTuple):
     """Counts above dark, 0 for dark pixels (m,)."""
     light: FloatArray
     """Counts that cannot be noise, 0 for others (m,)."""
+    three: FloatArray
+    """Sum over three rows: that of each pixel, the one above and the one below (m,)."""
     near: FloatArray
     """Mean within 3 x 3 px (m,)."""
     ring: FloatArray
@@ -72,6 +74,7 @@ def make_padded(height: int, width: int) -> Padded:
         ring_pixels.ravel(),
         counts=np.zeros(pixels),
         light=np.zeros(pixels),
+        three=np.zeros(pixels),
         near=np.zeros(pixels),
         ring=np.zeros(pixels),
     )
@@ -179,84 +182,89 @@ def lit_columns(padded: Padded, top: int, bottom: int) -> tuple[int, int]:
 @njit(cache=True, nogil=True)
 def fill_near(padded: Padded, values: FloatArray, top: int, bottom: int) -> None:
     """Compute `near` of values (m,) in the rows from `top` to `bottom`, the end excluded."""
-    three = np.zeros(stride_of(padded))
     for row in range(top, bottom):
         first = first_of_row(padded, row)
-        _sum_three_rows(values, first, three)
-        _average_near(three, first, padded.near_pixels, padded.near)
+        _sum_three_rows(values, first, stride_of(padded), padded.three)
+        _average_near(padded.three, first, stride_of(padded), padded.near_pixels, padded.near)
 
 
 @njit(cache=True, nogil=True)
 def fill_ring(padded: Padded, values: FloatArray) -> None:
-    """Compute `ring` of values (m,)."""
-    outer, eleven = np.zeros(stride_of(padded)), np.zeros(stride_of(padded))
+    """Compute `ring` of values (m,) after their `near` in all rows, which leaves the sums over three rows."""
+    stride = stride_of(padded)
+    for beyond in (-1, padded.height):
+        _sum_three_rows(values, first_of_row(padded, beyond), stride, padded.three)
+    outer, eleven, side = np.empty(stride), np.empty(stride), np.zeros(stride)
     for row in range(padded.height):
         first = first_of_row(padded, row)
-        _sum_outer_rows(values, first, outer)
-        _sum_all_rows(values, first, outer, eleven)
-        _average_ring(outer, eleven, first, padded.ring_pixels, padded.ring)
+        _sum_rows(values, padded.three, first, outer, eleven)
+        _sum_three_columns(eleven, side)
+        _average_ring(outer, side, first, padded.ring_pixels, padded.ring)
 
 
 @njit(cache=True, nogil=True)
-def _sum_three_rows(values: FloatArray, first: np.uint64, three: FloatArray) -> None:
-    """Compute the sums over a row, which begins at `first`, and the rows above and below it: (stride,).
+def _sum_three_rows(values: FloatArray, first: np.uint64, stride: np.uint64, three: FloatArray) -> None:
+    """Compute a row of `three`, which begins at `first`.
 
     Places are unsigned: Numba does not check then whether they are negative, and the loop runs in SIMD lanes.
     The same holds for the other loops over pixels.
     """
-    stride = np.uint64(len(three))
-    for column in range(stride):
-        place = first + column
-        three[column] = values[place - stride] + values[place] + values[place + stride]
+    for place in range(first, first + stride):
+        three[place] = values[place - stride] + values[place] + values[place + stride]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _average_near(three: FloatArray, first: np.uint64, pixels: FloatArray, near: FloatArray) -> None:
+def _average_near(
+    three: FloatArray, first: np.uint64, stride: np.uint64, pixels: FloatArray, near: FloatArray
+) -> None:
     """Compute a row of `near`.
 
     Without `error_model`, Numba verifies each divisor, and the loop does not run in SIMD lanes.
     """
     one = np.uint64(1)
-    for column in range(one, np.uint64(len(three)) - one):
-        total = three[column - one] + three[column] + three[column + one]
-        near[first + column] = total / pixels[first + column]
+    for place in range(first + one, first + stride - one):
+        total = three[place - one] + three[place] + three[place + one]
+        near[place] = total / pixels[place]
 
 
 @njit(cache=True, nogil=True)
-def _sum_outer_rows(values: FloatArray, first: np.uint64, outer: FloatArray) -> None:
-    """Compute the sums over the rows three, four and five px above and below a row: (stride,)."""
+def _sum_rows(
+    values: FloatArray, three: FloatArray, first: np.uint64, outer: FloatArray, eleven: FloatArray
+) -> None:
+    """Compute sums over rows about a row: (stride,) each.
+
+    `outer` is over the rows three, four and five px above and below, `eleven` over all up to five px.
+    """
     stride = np.uint64(len(outer))
-    three, four, five = np.uint64(3) * stride, np.uint64(4) * stride, np.uint64(5) * stride
+    two, four = np.uint64(2) * stride, np.uint64(4) * stride
     for column in range(stride):
         place = first + column
-        above = values[place - three] + values[place - four] + values[place - five]
-        outer[column] = above + values[place + three] + values[place + four] + values[place + five]
+        beyond = three[place - four] + three[place + four]
+        outer[column] = beyond
+        eleven[column] = beyond + three[place] + values[place - two] + values[place + two]
 
 
 @njit(cache=True, nogil=True)
-def _sum_all_rows(values: FloatArray, first: np.uint64, outer: FloatArray, eleven: FloatArray) -> None:
-    """Compute the sums over all rows up to five px above and below a row: (stride,)."""
-    stride = np.uint64(len(outer))
-    two = np.uint64(2) * stride
-    for column in range(stride):
-        place = first + column
-        inner = values[place - stride] + values[place] + values[place + stride]
-        eleven[column] = outer[column] + inner + values[place - two] + values[place + two]
+def _sum_three_columns(values: FloatArray, side: FloatArray) -> None:
+    """Compute the sums of three neighbours in a row: (stride,). Those at both ends stay as they are."""
+    one = np.uint64(1)
+    for column in range(one, np.uint64(len(values)) - one):
+        side[column] = values[column - one] + values[column] + values[column + one]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _average_ring(
-    outer: FloatArray, eleven: FloatArray, first: np.uint64, pixels: FloatArray, ring: FloatArray
+    outer: FloatArray, side: FloatArray, first: np.uint64, pixels: FloatArray, ring: FloatArray
 ) -> None:
-    """Compute a row of `ring`: the outer rows up to two px along the row, and all rows beyond."""
-    reach, inner = np.uint64(OUTER_REACH), np.uint64(INNER_REACH)
-    for column in range(reach, np.uint64(len(outer)) - reach):
-        total = 0.0
-        for other in range(column - inner, column + inner + np.uint64(1)):
-            total += outer[other]
-        for distance in range(inner + np.uint64(1), reach + np.uint64(1)):
-            total += eleven[column - distance] + eleven[column + distance]
-        ring[first + column] = total / pixels[first + column]
+    """Compute a row of `ring`: the outer rows up to two px along the row, and all rows beyond.
+
+    `side` is the sum over all rows and three columns, so that two of them are what lies beyond.
+    """
+    one, two, four = np.uint64(1), np.uint64(2), np.uint64(4)
+    for column in range(np.uint64(OUTER_REACH), np.uint64(len(outer)) - np.uint64(OUTER_REACH)):
+        above = outer[column - two] + outer[column - one] + outer[column] + outer[column + one]
+        beside = side[column - four] + side[column + four]
+        ring[first + column] = (above + outer[column + two] + beside) / pixels[first + column]
 
 
 @njit(cache=True, nogil=True)

@@ -70,7 +70,10 @@ class Anomaly(EventPart):
     severity: Severity
     devices: list[str]
     score: float
-    """For a model's anomaly: -log₁₀ of the probability that a normal shot deviates as much in any feature."""
+    """For a model's anomaly: -log₁₀ of the probability that a normal shot deviates as much in any feature.
+
+    It is limited to ten times the rarity of the threshold, or of what the model's learned shots support.
+    """
     threshold: float
     why: str
     """One sentence for the person on shift."""
@@ -82,6 +85,11 @@ class Anomaly(EventPart):
     """Path of that frame minus its reconstruction, if a model scored it."""
     model: ModelRef | None
     """None for anomalies that a rule found."""
+    provisional: bool = False
+    """Whether `score` is more than the independent shots that the model learned from support.
+
+    False for anomalies that a rule found, and in events of releases before this attribute.
+    """
     incident: str
     """Id of the event that opened the incident.
 

@@ -88,6 +88,7 @@ def _anomaly_of(
         image_url=f"{image}/image" if image else None,
         residual_url=f"{image}/residual" if image and camera in scored else None,
         model=None if finding.kind in RULE_KINDS else publication.model,
+        provisional=finding.provisional,
         **_standing(notification.incident, notification.phase),
         supersedes=[],
         trace_id=publication.trace_id,
@@ -191,6 +192,7 @@ def _withdrawal(event: AnomalyEvent, revision: int, publication: Publication) ->
             "phase": Phase.CLOSED,
             "supersedes": [event.id],
             "model": publication.model,
+            "provisional": False,
             "trace_id": publication.trace_id,
         }
     )

@@ -31,7 +31,7 @@ from shotwatch_common.clock import epoch_now
 from shotwatch_common.fetching import put_block
 from shotwatch_common.notification import parse_notification
 from shotwatch_common.process import PREFETCH_WAITING, Service, ServiceContext
-from shotwatch_common.store import FetchedObject, ObjectGone, ObjectTooLarge
+from shotwatch_common.store import ObjectGone, ObjectTooLarge, ObjectVersion
 from shotwatch_ingest.readers.exchange import (
     ReadFile,
     Workspace,
@@ -153,13 +153,14 @@ class Ingestor:
     ) -> tuple[ObjectRef, list[DeviceRecords], ObjectFacts]:
         """Return the object as the store holds it, its records by device, and facts for the ledger."""
         ledger = self._context.archive.ledger
-        fetched, arrivals = await asyncio.gather(self._fetch(obj), ledger.last_arrivals(obj.key))
-        data, stored_at = fetched.data, max(obj.arrived_at, fetched.modified_ms)
-        stored = _not_from_the_future(obj.model_copy(update={"arrived_at": stored_at}))
-        obj = await ledger.place_last(stored, arrivals)
-        if not data:
-            raise Reject(FileReason.EMPTY, f"{obj.key}: the file has no bytes")
-        with await asyncio.to_thread(Workspace, data) as workspace:
+        with Workspace() as workspace:
+            fetching = self._fetch(obj, workspace)
+            fetched, arrivals = await asyncio.gather(fetching, ledger.last_arrivals(obj.key))
+            stored_at = max(obj.arrived_at, fetched.modified_ms)
+            stored = _not_from_the_future(obj.model_copy(update={"arrived_at": stored_at}))
+            obj = await ledger.place_last(stored, arrivals)
+            if not workspace.size:
+                raise Reject(FileReason.EMPTY, f"{obj.key}: the file has no bytes")
             with self._context.tracer.start_as_current_span("read snapshot"):
                 found = await readers.read(workspace, name, obj.key, self._latest_ms(obj))
             with self._context.tracer.start_as_current_span("write blocks"):
@@ -171,15 +172,15 @@ class Ingestor:
         """Return the latest time of a record (epoch ms) that the object's arrival allows."""
         return obj.arrived_at + round(1000 * self._context.facility.clock_skew_s)
 
-    async def _fetch(self, obj: ObjectRef) -> FetchedObject:
-        """Return this version of the object.
+    async def _fetch(self, obj: ObjectRef, workspace: Workspace) -> ObjectVersion:
+        """Write this version of the object into the workspace.
 
         Raises:
             Reject: TOO_LARGE.
             _Replaced: the store holds another version by now.
         """
         try:
-            fetched = await self._context.store.fetch(obj.bucket, obj.key, MAX_FILE_BYTES)
+            fetched = await self._context.store.fetch(obj.bucket, obj.key, workspace.take, MAX_FILE_BYTES)
         except ObjectTooLarge as error:
             await self._require_there(obj)
             raise Reject(FileReason.TOO_LARGE, str(error)) from error

@@ -215,9 +215,12 @@ class Live:
 
     async def _publish_new(self) -> None:
         # At the start, or after the database was emptied or restored: begin at its present end.
-        if self._last_published is None or self._last_published > await self._events.last_number():
+        last = await self._events.last_number()
+        if self._last_published is None or self._last_published > last:
             self._last_published = await settled_end(self._events)
             self._publish(Reset(self._last_published))
+            return
+        if self._last_published == last:
             return
         new = [stored async for stored in settled_since(self._events, self._last_published)]
         for stored in new:

@@ -33,6 +33,7 @@ from shotwatch_training.domain.split import TooLittleData
 from shotwatch_training.normal_shots import NormalShots
 from shotwatch_training.progress import Progress
 from shotwatch_training.settings import ArchitectureName, Recipe, TrainingSettings
+from shotwatch_training.temporary_files import private_temporary_files
 
 if TYPE_CHECKING:
     from shotwatch_training.service import Trained
@@ -42,7 +43,8 @@ def main(arguments: Sequence[str], output: TextIO) -> int:
     """Train as the command line requests, and return the exit status."""
     recipe, progress = parse(arguments), partial(report, to=output)
     expected = (TooLittleData, DatasetError)
-    return exit_status(lambda: _run(recipe, progress), *expected, away=TRANSIENT, to=output)
+    with private_temporary_files():
+        return exit_status(lambda: _run(recipe, progress), *expected, away=TRANSIENT, to=output)
 
 
 def parse(arguments: Sequence[str]) -> Recipe:

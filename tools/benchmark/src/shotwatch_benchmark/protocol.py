@@ -33,6 +33,7 @@ from shotwatch_benchmark.workers import Bench, Case, ScoresOfScorers, Task, join
 from shotwatch_detector.bundle import Bundle
 from shotwatch_shots.facility import Facility
 from shotwatch_shots.pulses import Times
+from shotwatch_training.temporary_files import private_temporary_files
 
 PERIOD_MS = 100
 BETWEEN_MS = 50
@@ -69,6 +70,7 @@ FULL = Size("full", 112_000, 10_000, 3_000, 1_200, 200, False, 30, 5)
 SIZES = {size.name: size for size in (SMALL, FULL)}
 
 
+@private_temporary_files()
 def run_benchmark(
     laser: Laser,
     unseen: Laser,

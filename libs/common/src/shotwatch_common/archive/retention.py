@@ -12,6 +12,7 @@ _SHOTS = "shots"
 class Retention:
     """Collection `retention`: the document `shots` has the time `judged_at` up to which they are deleted.
 
+    Its `horizon` is the time before which a file was ingested whose shots are deleted.
     Also deletes documents of the collections `windows` and `unused_sources`.
     """
 
@@ -25,8 +26,15 @@ class Retention:
 
         Shots that somebody may still need remain (ADR 38).
         """
-        document = await self._retention.find_one({"_id": _SHOTS})
-        return None if document is None else int(document["judged_at"])
+        return await self._time("judged_at")
+
+    async def horizon(self) -> int:
+        """Return the time before which each file was ingested whose shots are deleted (epoch ms), or 0."""
+        return await self._time("horizon") or 0
+
+    async def begin(self, horizon: int) -> None:
+        """Record that shots of files that were ingested before `horizon` (epoch ms) may be deleted."""
+        await self._retention.update_one({"_id": _SHOTS}, {"$max": {"horizon": horizon}}, upsert=True)
 
     async def reach(self, until: int) -> None:
         """Record that the shots that were judged before `until` (epoch ms) have been deleted."""
@@ -48,3 +56,7 @@ class Retention:
     async def delete_unused_sources(self, object_keys: Sequence[str]) -> None:
         """Delete what windows had no room for of the files with these keys."""
         await self._unused.forget(object_keys)
+
+    async def _time(self, name: str) -> int | None:
+        document = await self._retention.find_one({"_id": _SHOTS})
+        return None if document is None or name not in document else int(document[name])

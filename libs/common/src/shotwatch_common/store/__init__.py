@@ -1,9 +1,9 @@
 """The object store. This package is the only one that knows the S3 client."""
 
 import asyncio
-import io
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from types import TracebackType
@@ -11,10 +11,8 @@ from typing import Self
 from urllib.parse import urlsplit
 
 import pyarrow as pa
-from aiohttp import StreamReader
-from miniopy_async.api import Minio
+from aiohttp import ClientResponse, StreamReader
 from miniopy_async.commonconfig import CopySource
-from miniopy_async.helpers import MIN_PART_SIZE
 
 from shotwatch_common.block_cache import BlockCache
 from shotwatch_common.settings import Settings
@@ -30,9 +28,10 @@ from shotwatch_common.store.errors import (
     translated,
 )
 
-__all__ = ["BucketMissing", "FetchedObject", "ObjectGone", "ObjectStore", "ObjectTooLarge", "StoredObject"]
+__all__ = ["BucketMissing", "ObjectGone", "ObjectStore", "ObjectTooLarge", "ObjectVersion", "StoredObject"]
 
 _ANSWER_S = 5.0
+_PIECE_BYTES = 256 << 10
 NO_OBJECT = "no-such-object"
 """Key for the readiness check.
 
@@ -52,10 +51,9 @@ class StoredObject:
 
 
 @dataclass(frozen=True, slots=True)
-class FetchedObject:
-    """The content of an object, and which version it is."""
+class ObjectVersion:
+    """A version of an object, as the store describes it."""
 
-    data: bytes
     etag: str
     modified_ms: int
     """When the store received it, by the store's clock (epoch ms); 0 if unknown."""
@@ -68,7 +66,7 @@ class ObjectStore:
     bucket is missing), and ObjectGone if the object does not exist.
     """
 
-    def __init__(self, client: Minio, block_cache: BlockCache | None = None) -> None:
+    def __init__(self, client: Client, block_cache: BlockCache | None = None) -> None:
         self._client = client
         self.block_cache = block_cache
         """Recent blocks on this machine, for `fetching`."""
@@ -78,7 +76,7 @@ class ObjectStore:
         """Return the store at this URL."""
         parts = urlsplit(url)
         secure = parts.scheme == "https"
-        client = Client(parts.netloc, access_key, secret_key, secure=secure, region="us-east-1")
+        client = Client(parts.netloc, access_key, secret_key, secure)
         return cls(client, block_cache)
 
     @classmethod
@@ -106,29 +104,28 @@ class ObjectStore:
         Raises:
             ObjectTooLarge: according to the store, it has more than `most` bytes; the content is not read.
         """
-        return (await self.fetch(bucket, key, most)).data
+        async with self._content(bucket, key, most) as response:
+            data: bytes = await response.read()
+            return data
 
-    async def fetch(self, bucket: str, key: str, most: int = sys.maxsize) -> FetchedObject:
-        """Return the content and the etag of one version of an object. Raises the same errors as `get`."""
-        async with translated(bucket, key):
-            response = await self._client.get_object(bucket, key)
-            async with response:
-                size = response.content_length
-                if size is None or size > most:
-                    raise ObjectTooLarge(
-                        f"{key}: has {size or 'an unknown number of'} bytes, {most} at most are read"
-                    )
-                data: bytes = await response.read()
-                etag = response.headers.get("ETag", "").strip('"')
-                return FetchedObject(data, etag, _http_date_ms(response.headers.get("Last-Modified", "")))
+    async def fetch(
+        self, bucket: str, key: str, take: Callable[[bytes], None], most: int = sys.maxsize
+    ) -> ObjectVersion:
+        """Pass the content of one version of an object to `take`, piece by piece, and return which one it is.
+
+        Raises the same errors as `get`, before the first piece or after some.
+        """
+        async with self._content(bucket, key, most) as response:
+            while piece := await response.content.read(_PIECE_BYTES):
+                take(piece)
+            etag = response.headers.get("ETag", "").strip('"')
+            return ObjectVersion(etag, _http_date_ms(response.headers.get("Last-Modified", "")))
 
     async def put(self, bucket: str, key: str, data: bytes | pa.Buffer, content_type: str = "") -> str:
         """Write a complete object in one request, replacing any previous one. Return its etag."""
         kind = content_type or "application/octet-stream"
         async with translated(bucket, key):
-            written = await self._client.put_object(
-                bucket, key, io.BytesIO(data), len(data), kind, part_size=max(len(data), MIN_PART_SIZE)
-            )
+            written = await self._client.put_whole(bucket, key, data, kind)
         return (written.etag or "").strip('"')
 
     async def move(
@@ -236,6 +233,17 @@ class ObjectStore:
             if not each.is_dir and each.etag and each.last_modified:
                 modified_ms = round(each.last_modified.timestamp() * 1000)
                 yield StoredObject(str(each.object_name), each.etag.strip('"'), each.size or 0, modified_ms)
+
+    @asynccontextmanager
+    async def _content(self, bucket: str, key: str, most: int) -> AsyncIterator[ClientResponse]:
+        """Open an object for reading. Raises the errors of `get`, also for what its body does."""
+        async with translated(bucket, key), await self._client.get_object(bucket, key) as response:
+            size = response.content_length
+            if size is None or size > most:
+                raise ObjectTooLarge(
+                    f"{key}: has {size or 'an unknown number of'} bytes, {most} at most are read"
+                )
+            yield response
 
     async def _range(self, bucket: str, key: str, offset: int, length: int) -> tuple[bytes, int]:
         response = await self._client.get_object(bucket, key, offset=offset, length=length)

@@ -11,7 +11,7 @@ from shotwatch_shots.identity import CALIBRATION, NOTE_SUFFIX, object_id, reason
 from shotwatch_shots.reconciliation.objects import compare_block_folders, compare_folder, compare_inbox
 from shotwatch_shots.reconciliation.outcome import Imbalance, Outcome
 from shotwatch_shots.reconciliation.sides import HeldObject, KnownObject
-from shotwatch_shots.reconciliation.slices import Slice
+from shotwatch_shots.reconciliation.slices import DAY_MS, Slice
 from shotwatch_shots.vocabulary import ObjectState
 
 _TOP = 10_000
@@ -88,7 +88,8 @@ class ObjectSides:
         moving = await self._still_in_inbox(elsewhere)
         rejected = known if bucket == self._settings.error_bucket else ()
         unexplained = await self._unexplained(rejected, notes)
-        return compare_folder(bucket, held, known, moving, unexplained, settled_before)
+        expired_before = await self._archive.retention.horizon() + DAY_MS
+        return compare_folder(bucket, held, known, moving, unexplained, settled_before, expired_before)
 
     async def _notes(self, bucket: str, page: Sequence[StoredObject]) -> set[str]:
         """Return the keys of a page that are notes.

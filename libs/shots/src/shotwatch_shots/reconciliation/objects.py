@@ -25,6 +25,7 @@ def compare_folder(
     moving: Collection[str],
     unexplained: Collection[str],
     settled_before: int,
+    expired_before: int,
 ) -> Outcome:
     """Compare a part of the data or the error bucket with what the ledger has there.
 
@@ -37,6 +38,7 @@ def compare_folder(
         moving: ids of objects that are still in the inbox.
         unexplained: ids of objects that should have a note beside them, but have none.
         settled_before: nothing that was settled earlier is still being moved (epoch ms).
+        expired_before: an object that was stored later has not expired (epoch ms).
     """
     account = OutcomeBuilder()
     account.counts |= {"in_buckets": len(held), "in_ledger": 0, "replaced": 0}
@@ -57,6 +59,8 @@ def compare_folder(
             held_as, known_as = (f"etag {v.etag}, {v.size} bytes" for v in (there[key], newest))
             wrong = f"{bucket}/{key} has {held_as}; the ledger records {known_as}"
             account.late(newest.label, wrong, under_way)
+        elif newest.state is ObjectState.EXPIRED and there[key].modified_at >= expired_before:
+            account.wrong(newest.label, f"expired, and {bucket}/{key} is younger than what is deleted")
         elif newest.id in unexplained:
             account.wrong(newest.label, f"{newest.state}, and its note {reason_key(key)} does not exist")
     for key in there:

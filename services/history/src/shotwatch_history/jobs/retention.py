@@ -70,6 +70,7 @@ class ShotRetention:
         reached = await self._archive.retention.expired_until() or await self._archive.shots.first_judged()
         if reached is None or reached >= horizon:
             return
+        await self._archive.retention.begin(horizon)
         needed = await _NeededWindows.now(self._archive, self._facility)
         until, deleted = reached, 0
         while until < horizon and monotonic() < deadline:

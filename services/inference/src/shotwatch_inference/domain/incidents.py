@@ -171,10 +171,13 @@ def _joined(before: Notification, after: Notification) -> Notification:
 
 
 def _worst(episode: Sequence[Observation]) -> Observation:
-    """Return the observation with the highest severity, then the highest score, then the earliest time."""
+    """Return the observation with the highest severity, then the strongest one, then the earliest one."""
     return max(
         episode,
-        key=lambda observation: (_SEVERITIES.index(observation.finding.severity), observation.finding.score),
+        key=lambda observation: (
+            _SEVERITIES.index(observation.finding.severity),
+            observation.finding.strength,
+        ),
     )
 
 

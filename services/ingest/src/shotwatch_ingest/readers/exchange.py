@@ -161,18 +161,28 @@ class Workspace:
     them open. A context manager that closes them.
 
     Raises:
-        Retry: there is no room for the file's bytes.
+        Retry: they cannot be created.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self) -> None:
         folder = _folder()
         try:
             with ExitStack() as opened:
                 self._image, self._blocks = (
                     opened.enter_context(TemporaryFile(dir=folder, buffering=0)) for _ in range(2)
                 )
-                write_all(self.image, data)
                 self._files = opened.pop_all()
+        except OSError as error:
+            raise Retry(f"the scratch folder: {error}") from error
+
+    def take(self, piece: bytes) -> None:
+        """Append bytes to those of the file.
+
+        Raises:
+            Retry: there is no room for them.
+        """
+        try:
+            write_all(self.image, piece)
         except OSError as error:
             raise Retry(f"the scratch folder: {error}") from error
 

@@ -63,8 +63,8 @@ class ReaderPool:
     """A pool of reader processes.
 
     An asynchronous context manager. Entering it starts the first process, leaving it ends them all. For each
-    file, the service holds in memory only the bytes, a reply of at most MAX_REPLY_BYTES, and one block with
-    its columns at a time.
+    file, the service holds in memory only a reply of at most MAX_REPLY_BYTES, and one block with its columns
+    at a time. The file's bytes are in its workspace.
     """
 
     def __init__(

@@ -249,7 +249,7 @@ function stateOf(incident) {
   return isOpen(incident) ? "open since" : "over ·";
 }
 
-const CHANCE = /;?\s*(never by chance|by chance once [^,;]*)/;
+const CHANCE = /;?\s*(never by chance|by chance (?:less than )?once [^,;]*)/;
 const sentence = (why) => why.replace(CHANCE, "");
 
 function howSure(anomaly) {

@@ -175,6 +175,11 @@ def _is_stored_as(kind: h5t.TypeID, dtype: np.dtype[np.generic]) -> bool:
 def _unshuffled(octets: bytes | bytearray, dtype: np.dtype[np.generic]) -> Array:
     """Undo HDF5's shuffle: first bytes of all values, then second bytes, …"""
     planes = np.frombuffer(octets, np.uint8).reshape(dtype.itemsize, -1)
+    if len(planes) == 2:  # frames: NumPy computes on whole vectors, but copies bytes with gaps one by one
+        pairs: NDArray[np.uint16] = planes[1].astype("<u2")
+        pairs <<= 8
+        pairs |= planes[0]
+        return pairs.view(dtype)
     values = np.empty(planes.shape[::-1], np.uint8)
     for n, plane in enumerate(planes):
         values[:, n] = plane
