@@ -186,7 +186,8 @@ def test_places_devices_and_features_are_those_of_the_facility(world: World, cli
 def test_the_ledger_has_every_file_of_its_day(client: ShotwatchClient) -> None:
     found = client.ledger(datetime(2022, 7, 1, tzinfo=UTC).date())
     assert found.objects == 40
-    assert found.states == dict.fromkeys(["ingested", "rejected", "ignored", "waiting"], 10)
+    present = {state: count for state, count in found.states.items() if count}
+    assert present == dict.fromkeys(["ingested", "rejected", "ignored", "waiting"], 10)
 
 
 # Events.
@@ -268,15 +269,15 @@ async def test_events_are_followed_over_a_broken_connection(world: World) -> Non
 async def test_stored_events_are_those_of_the_archive_with_each_filter(
     world: World, client: ShotwatchClient
 ) -> None:
-    await raise_event(world, FIRST + 5, series=LB)
     async with world.archive() as archive:
         last = await archive.events.last_number()
         stored = await archive.events.numbered(0, last)
     found = list(client.events(since=0, follow=False))
     assert [each.id for each in found] == [each.event.id for each in stored]
     assert list(client.events(since=0, follow=False, severity="info")) == []
-    of_lb = [each.sequence for each in stored if str(each.event.data.place).startswith("LB")]
-    assert [each.number for each in client.events(since=0, follow=False, place="LB")] == of_lb
+    for area in ("LA", "LB"):
+        there = [each.sequence for each in stored if str(each.event.data.place).startswith(area)]
+        assert [each.number for each in client.events(since=0, follow=False, place=area)] == there
 
 
 async def test_a_label_is_stored_as_a_statement(world: World, client: ShotwatchClient) -> None:
@@ -294,7 +295,7 @@ async def test_a_label_is_stored_as_a_statement(world: World, client: ShotwatchC
 
 async def test_who_may_only_read_gives_no_label(world: World) -> None:
     event = await raise_event(world, FIRST + 11)
-    key = world.let_in("reader", "read")["Authorization"].removeprefix("Bearer ")
+    key = world.let_in("researcher", "read")["Authorization"].removeprefix("Bearer ")
     with shotwatch_client.connect(address(world), key) as reader:
         assert len(reader.shots("LA", START, END)) == SHOTS
         with pytest.raises(NotPermitted, match="label"):
