@@ -15,17 +15,17 @@ setup: .venv/ready  ## Install everything into .venv
 .venv/ready: requirements.lock $(PYPROJECTS) scripts/setup
 	@scripts/setup
 
-demo: setup  ## The main job on the embedded stack; FRAMES=folder for recorded frames, KEEP=1 leaves it running
+demo: setup  ## Run the demo on the embedded stack; FRAMES=folder for recorded frames, KEEP=1 leaves it running
 	@$(BIN)/shotwatch demo $(if $(FRAMES),--frames "$(FRAMES)") $(if $(KEEP),--keep)
 
-test: setup  ## Every test, on real servers; of the fault injections the quick ones
+test: setup  ## Every test, on real servers; of the fault injections only the quick ones
 	@$(BIN)/pytest tests/integration tests/unit tests/services tests/fuzz -n 2 --dist loadgroup --no-loadscope-reorder
 	@$(BIN)/pytest tests/e2e tests/chaos -n 2 --dist loadgroup
 
-test-minio: $(BIN)/minio  ## What is asked of an object store, asked of MinIO too: its notifications drive the path
+test-minio: $(BIN)/minio  ## Test the object store on MinIO, and the path of a shot with notifications from MinIO
 	@$(BIN)/pytest tests/integration/test_store.py tests/integration/test_store_accounts.py tests/integration/test_store_notifications.py -m ""
 
-# Upstream's way: it publishes neither programs nor images any more. Minutes of compiling, once.
+# MinIO publishes neither binaries nor images any more, so Go compiles it, once. This takes minutes.
 $(BIN)/minio: | setup
 	@PATH="$$PATH:/usr/local/go/bin"; command -v go >/dev/null || { echo "Go is needed: https://go.dev/dl" >&2; exit 1; }; \
 	    GOBIN="$(CURDIR)/$(BIN)" go install github.com/minio/minio@$(MINIO)
@@ -39,7 +39,7 @@ fuzz: setup  ## The property tests repeatedly with new seeds, for MINUTES=10; st
 fuzz-stack: setup  ## MUTANTS=300 mutants of snapshot files on a running stack, with good files in between
 	@MUTANTS="$(or $(MUTANTS),300)" $(BIN)/pytest tests/fuzz/test_stack.py -m fuzz -s
 
-test-fast: setup  ## What one runs while working: every service in memory, and the unit tests that are quick
+test-fast: setup  ## Tests to run while you work: every service in memory, and the quick unit tests
 	@$(BIN)/pytest tests/services tests/unit -n 2 --dist loadgroup -m "not slow"
 
 lint: setup  ## Style, types, import contracts, structure, English, and what is deployed against its schemas
@@ -53,7 +53,7 @@ lint: setup  ## Style, types, import contracts, structure, English, and what is 
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	@$(BIN)/python deploy/check.py
 
-format: setup  ## Put the code in shape
+format: setup  ## Format the code
 	@$(BIN)/ruff check --fix --quiet $(SOURCES)
 	@$(BIN)/ruff format $(SOURCES)
 
@@ -84,15 +84,15 @@ english: setup  ## Print what is wrong with the English, and lower the baseline 
 dashboards: setup  ## Write Grafana's dashboards to deploy/grafana/dashboards
 	@PYTHONPATH=deploy/grafana $(BIN)/python -m shotwatch_dashboards
 
-lock: setup  ## Resolve the dependencies of all packages anew
+lock: setup  ## Resolve the dependencies of all packages again
 	@scripts/lock
 
 sbom: setup  ## Write build/sbom.json (CycloneDX): what is in requirements.lock
 	@mkdir -p build
 	@$(BIN)/uv tool run --from cyclonedx-bom==7.5.0 cyclonedx-py requirements requirements.lock --output-reproducible -o build/sbom.json
 
-audit: setup  ## Ask PyPI for known vulnerabilities of what is in requirements.lock; fails when it cannot find out
+audit: setup  ## Ask PyPI for known vulnerabilities of the packages in requirements.lock; fails without an answer
 	@$(BIN)/uv tool run pip-audit==2.10.1 --requirement requirements.lock --disable-pip --require-hashes --strict
 
-clean:  ## Forget the virtual environment and the embedded stacks' data
+clean:  ## Delete the virtual environment and the data of the embedded stacks
 	rm -rf .venv .shotwatch
