@@ -215,7 +215,7 @@ class TestGoodFiles:
 
         np.testing.assert_array_equal(device.block.arrays["image"], FRAMES)
 
-    def test_what_is_no_record_is_passed_over_and_reported(self):
+    def test_what_is_no_record_is_skipped_and_reported(self):
         def write(file: h5py.File) -> None:
             write_camera(file)
             file["settings/gain"] = 3
@@ -532,7 +532,7 @@ class TestNames:
             (f"{CAMERA}-\udcff", "not UTF-8"),
         ],
     )
-    def test_a_name_that_no_recorder_writes_is_passed_over(self, name: str, problem: str):
+    def test_a_name_that_no_recorder_writes_is_skipped(self, name: str, problem: str):
         def write(file: h5py.File) -> None:
             write_camera(file)
             h5g.create(file.create_group(timestamp(7)).id, name.encode("utf-8", "surrogateescape"))
@@ -587,7 +587,7 @@ class TestNames:
 class TestWhatIsExpected:
     """A file speaks of its own frontend, minute and interval, and of a handful of devices."""
 
-    def test_the_devices_of_another_frontend_are_passed_over(self):
+    def test_the_devices_of_another_frontend_are_skipped(self):
         def write(file: h5py.File) -> None:
             write_camera(file)
             write_record(file, 0, CAMERA.replace("LA", "LB"), {})
@@ -619,7 +619,7 @@ class TestWhatIsExpected:
         ("time", "kept"),
         [("07-32-49-999", False), ("07-32-50-000", True), ("07-34-10-000", True), ("07-34-10-001", False)],
     )
-    def test_records_outside_the_files_minute_are_passed_over(self, time: str, kept: bool):
+    def test_records_outside_the_files_minute_are_skipped(self, time: str, kept: bool):
         def write(file: h5py.File) -> None:
             write_camera(file)
             file.create_group(f"{time}/{CAMERA}")
@@ -635,7 +635,7 @@ class TestWhatIsExpected:
         assert rejected.reason == FileReason.OUTSIDE_SPAN
         assert f"{CAMERA} at 2022-07-02T07:33:00.000Z, the file covers 2022-07-01T19:32:50" in rejected.detail
 
-    def test_records_later_than_the_arrival_allows_are_passed_over(self):
+    def test_records_later_than_the_arrival_allows_are_skipped(self):
         found = read(camera_file(), latest_ms=START + 200)
 
         assert found.devices[0].block.time.tolist() == [START, START + 100, START + 200]

@@ -136,7 +136,7 @@ def by_curve_fit(frame: Light, method: str, start: int) -> float:
         along_y = np.exp(-(((rows - y) / sigma_y) ** 2) / 2)
         return ((amplitudes * along_y).T @ along_x).ravel()
 
-    first = cold_starts(frame.astype(np.float64))[start]
+    first = cold_starts(frame.astype(np.float64), np.zeros(2))[start]
     limits = {} if method == "lm" else {"bounds": bounds(*frame.shape, np.zeros(2)), "x_scale": first}
     light = frame.ravel().astype(np.float64)
     try:

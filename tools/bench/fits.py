@@ -124,7 +124,7 @@ def peer_cold(light: Light, method: str) -> TimedFits:
 
 
 def first_start(frame: NDArray[np.float32]) -> Floats:
-    start: Floats = cold_starts(frame.astype(np.float64))[PEER_START]
+    start: Floats = cold_starts(frame.astype(np.float64), np.zeros(2))[PEER_START]
     return start
 
 

@@ -159,12 +159,11 @@ def _fit(
     """Return the fit from `start` if its error is good enough, else the best from it and all cold starts."""
     peak = float(frame.max())
     of_one = frame / np.float64(peak)
-    moments = _moments(of_one, corner)
     fits = []
     if start is not None:
-        fits = [_search(of_one, corner, _moved(start, moments, corner, *of_one.shape))]
+        fits = [_search(of_one, corner, _moved(start, of_one, corner))]
     if not (fits and fits[0].converged and fits[0].error <= good_enough):
-        fits += [_search(of_one, corner, cold) for cold in _cold_starts(moments)]
+        fits += [_search(of_one, corner, cold) for cold in cold_starts(of_one, corner)]
     best = min(fits, key=lambda fit: fit.error)
     parameters = _sorted(best.parameters)
     parameters[AMPLITUDE::EACH] *= peak
@@ -184,13 +183,12 @@ def _moments(frame: FloatArray, corner: FloatArray) -> _Moments:
     return _Moments(light, corner + np.array([x, y]), np.array([[xx, xy], [xy, yy]]))
 
 
-def cold_starts(frame: FloatArray) -> FloatArray:
-    """Return the starts of the search in a frame (h, w) with light, without previous knowledge: (7, 15)."""
-    return _cold_starts(_moments(frame, np.zeros(2)))
+def cold_starts(frame: FloatArray, corner: FloatArray) -> FloatArray:
+    """Return the starts of the search in a frame (h, w) with light, without previous knowledge: (7, 15).
 
-
-def _cold_starts(moments: _Moments) -> FloatArray:
-    """Return STARTS along the principal axes of the light, which is divided evenly among the Gaussians."""
+    They are STARTS along the principal axes of the light, which is divided evenly among the Gaussians.
+    """
+    moments = _moments(frame, corner)
     variances, axes = np.linalg.eigh(moments.spread)
     along = (axes * np.sqrt(np.maximum(variances, 0)))[:, ::-1]
     widths = np.sqrt(np.maximum(np.diag(moments.spread), NARROWEST**2))
@@ -202,8 +200,10 @@ def _cold_starts(moments: _Moments) -> FloatArray:
     return starts.reshape(-1, PARAMETERS)
 
 
-def _moved(start: FloatArray, to: _Moments, corner: FloatArray, height: int, width: int) -> FloatArray:
+def _moved(start: FloatArray, frame: FloatArray, corner: FloatArray) -> FloatArray:
     """Return the start, moved and scaled to the frame's centroid and light."""
+    height, width = frame.shape
+    to = _moments(frame, corner)
     within = np.clip(start, *bounds(height, width, corner))
     within[AMPLITUDE::EACH] /= within[AMPLITUDE::EACH].max()
     light, x, y = light_and_centroid(within, corner, height, width)

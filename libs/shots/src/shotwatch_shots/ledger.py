@@ -20,7 +20,7 @@ class ObjectFacts(TypedDict, total=False):
     records: int
     """Number of records that ingest read."""
     skipped: int
-    """Number of parts of the file that ingest passed over."""
+    """Number of parts of the file that ingest skipped."""
     skipped_by_reason: Mapping[str, int]
     skipped_examples: Sequence[Mapping[str, str]]
     """Some of these parts: `where` each is, `reason` and `detail`."""

@@ -270,12 +270,12 @@ def _not_from_the_future(obj: ObjectRef) -> ObjectRef:
 
 def _facts(devices: Sequence[DeviceRecords], found: ReadFile, blocks: str) -> ObjectFacts:
     """Return the facts for the ledger; skipped parts are counted by reason, with examples."""
-    passed_over = found.model_dump(mode="json", include={"skipped", "examples"})
+    skipped = found.model_dump(mode="json", include={"skipped", "examples"})
     return {
         "devices": len(devices),
         "records": sum(len(device.times) for device in devices),
         "skipped": sum(found.skipped.values()),
-        "skipped_by_reason": passed_over["skipped"],
-        "skipped_examples": passed_over["examples"],
+        "skipped_by_reason": skipped["skipped"],
+        "skipped_examples": skipped["examples"],
         "blocks_id": blocks,
     }

@@ -43,7 +43,7 @@ class SkippedPart(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class PassedOver:
+class SkippedParts:
     """The skipped parts of a file: counted by reason, with two examples of each."""
 
     counts: Counter[SkipReason] = field(default_factory=Counter)
@@ -69,7 +69,7 @@ class Inventory:
         self._expectation = Expectation(file.key, name, facility, latest_ms)
         self._devices: dict[bytes, Device | None] = {}
         self._visited = {ROOT.address: ROOT}
-        self.skipped = PassedOver()
+        self.skipped = SkippedParts()
         self.records: dict[Device, list[RecordLocation]] = {}
         if name.layout.arrangement == "images":
             self._take_images()
@@ -155,7 +155,5 @@ class Inventory:
             for example in self.skipped.examples:
                 if example.reason is skipped_as:
                     return Reject(reason, f"{self._file.key}: {example.where}: {example.detail}")
-        passed_over = "".join(f"; {each.where}: {each.detail}" for each in self.skipped.examples[:1])
-        return Reject(
-            FileReason.NOT_A_SNAPSHOT, f"{self._file.key}: /: holds no record of a device{passed_over}"
-        )
+        skipped = "".join(f"; {each.where}: {each.detail}" for each in self.skipped.examples[:1])
+        return Reject(FileReason.NOT_A_SNAPSHOT, f"{self._file.key}: /: holds no record of a device{skipped}")

@@ -20,7 +20,7 @@ from shotwatch_common.block import MAX_DATA_BYTES, Block
 from shotwatch_common.printable import printable
 from shotwatch_ingest.domain.hdf5.datasets import RepeatedDatasets, load_numbers, load_text
 from shotwatch_ingest.domain.hdf5.image import Hdf5Image, Unreadable
-from shotwatch_ingest.domain.inventory import Inventory, PassedOver, RecordLocation
+from shotwatch_ingest.domain.inventory import Inventory, RecordLocation, SkippedParts
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.facility import Dataset, Device, Facility, FileName
 from shotwatch_shots.records import (
@@ -60,7 +60,7 @@ class Snapshot:
 
     interval: str
     devices: tuple[DeviceSnapshot, ...]
-    skipped: PassedOver
+    skipped: SkippedParts
 
 
 def read_snapshot(key: str, image: bytes, name: FileName, facility: Facility, latest_ms: int) -> Snapshot:
