@@ -307,9 +307,11 @@ async def test_a_champion_past_the_audit_is_reported_everywhere_and_not_loaded(
     await loaded(running, learned, "none")
     await until(lambda: watched(running, 2), "both named by history")
 
-    status = await shotwatch(running, "status", "--json")
-    named = [each for each in status.documents[0]["model_problems"] if "line of the audit" in each]
-    assert len(named) == 3
+    async def in_status() -> bool:
+        status = await shotwatch(running, "status", "--json")
+        return sum("line of the audit" in each for each in status.documents[0]["model_problems"]) == 3
+
+    await until(in_status, "the two promotions, and what the replicas refuse, in the status")
     doctor = await shotwatch(running, "doctor", "--json")
     findings = {each["subject"]: each for each in doctor.documents}
     assert findings["promotions"]["verdict"] == findings["champion model"]["verdict"] == "fail"

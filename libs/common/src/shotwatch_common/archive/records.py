@@ -69,10 +69,14 @@ class Records:
         await self._records.delete_many({"object_key": {"$in": list(object_keys)}})
 
     async def of_device(self, device: str, start_ms: int, end_ms: int) -> DeviceHistory:
-        """Return the device's records with start <= time < end (epoch ms)."""
+        """Return the device's records with start <= time < end (epoch ms).
+
+        A span in which the device was silent costs one small query.
+        """
+        first = start_ms - _LONGEST_FILE_MS
         documents = [
             document
-            for begin, stop in steps(start_ms - _LONGEST_FILE_MS, end_ms)
+            for begin, stop in steps(first, await self._latest_start(device, first, end_ms) + 1)
             async for document in self._records.find(
                 {"device": device, "start": {"$gte": begin, "$lt": stop}}
             )
