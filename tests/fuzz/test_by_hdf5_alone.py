@@ -33,7 +33,7 @@ ARRIVAL = 1_656_700_000_000
 """2022-07-01 18:26 UTC, epoch ms."""
 CPU_SECONDS = 60
 """Twice what a reader may take, as each file is read twice."""
-FOUND = [514988061669407933]
+FOUND = [514988061669407933, 29644614435029940]
 """Seeds of mutants that once were read differently."""
 QUICK = [*FOUND, *range(30)]
 
@@ -83,7 +83,10 @@ def compare(key: str, image: bytes) -> str:
     lost = records(theirs) - records(ours)
     unreadable = theirs.skipped.counts[SkipReason.UNREADABLE] - ours.skipped.counts[SkipReason.UNREADABLE]
     if not lost and not unreadable:
-        assert records(ours) == records(theirs)
+        if more := records(ours) - records(theirs):
+            # A moment that HDF5 does not find by its name is one unreadable part, and so is what it lacks.
+            assert theirs.skipped.counts[SkipReason.UNREADABLE] > 0, more
+            return "more was read"
         assert ours.skipped.counts == theirs.skipped.counts
         return "read"
     for _, _, _, _, problems, _ in lost:
