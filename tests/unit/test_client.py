@@ -732,6 +732,7 @@ def event(n: int, **more: Any) -> dict[str, Any]:
         "devices": [CAMERA],
         "score": 9.5,
         "threshold": 5.0,
+        "provisional": True,
         "why": "a hot spot",
         "incident": "i",
         "phase": "opened",

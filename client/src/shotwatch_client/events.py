@@ -44,6 +44,8 @@ class Event:
     score: float
     """For a model's anomaly: -log₁₀ of the probability that a normal shot deviates as much in any feature."""
     threshold: float
+    provisional: bool
+    """Whether `score` is more than the shots that the model learned from support."""
     why: str
     incident: str
     """Id of the event that opened the incident."""
@@ -76,6 +78,7 @@ class Event:
             devices=anomaly.texts("devices"),
             score=anomaly.number("score"),
             threshold=anomaly.number("threshold"),
+            provisional=anomaly.flag("provisional"),
             why=anomaly.text("why"),
             incident=anomaly.text("incident"),
             phase=anomaly.text("phase"),

@@ -54,9 +54,8 @@ def _remove_abandoned() -> None:
             suppress(OSError),
             _opened(path) as found,
         ):  # a folder that is closed to us, or of a running stack
-            if (
-                os.fstat(found).st_uid == os.geteuid()
-            ):  # another user can make a tree that is too deep to remove
+            # Another user can make a tree that is too deep to remove.
+            if os.fstat(found).st_uid == os.geteuid():
                 fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(path)
 

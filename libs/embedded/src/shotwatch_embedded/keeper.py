@@ -58,7 +58,7 @@ class Keeper:
         self._restarts = 0
         self._exit_code: int | None = None
         self._owns_port = False
-        """Whether the port was found to be that of a process of the stack, since the last start."""
+        """Whether a process of the stack was found to listen on the port, since it was last not ready."""
         self._turn = asyncio.Event()
         self._task = asyncio.create_task(self._keep(), name=f"keep {launch.name}")
 
@@ -159,8 +159,9 @@ class Keeper:
     async def _listens(self) -> bool:
         """Return whether a process of the stack listens on the port.
 
-        Another program could have taken the port and answer in its place. This is checked once for each
-        start, and only if somebody listens at all, because it reads the files of all processes.
+        Another program could have taken the port and answer in its place. This is checked once after each
+        start and after each failed probe of a process that was ready, and only if somebody listens at all,
+        because it reads the files of all processes.
         """
         launch = self._launch
         if not self._owns_port and await accepts_connections(launch.port):
@@ -169,6 +170,8 @@ class Keeper:
 
     def _become(self, state: State) -> None:
         self._state = state
+        if state is State.UNREADY:
+            self._owns_port = False
         self._turn.set()
         self._turn = asyncio.Event()
         self._changed(self.status)

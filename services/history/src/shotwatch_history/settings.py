@@ -9,7 +9,7 @@ class HistorySettings(BrokerSettings):
     trend_poll_seconds: PositiveFloat = 60.0
     """Pause between two checks for slow changes, in seconds."""
     drift_poll_seconds: PositiveFloat = 60.0
-    """Pause between two checks of the models, for drift and of the promotions by the audit, in seconds."""
+    """Pause between two checks for drift, and between two comparisons of promotions and audit, in seconds."""
     reference_poll_seconds: PositiveFloat = 30.0
     """Pause between two checks for old references, in seconds."""
     shot_days: Days = 90

@@ -16,7 +16,7 @@ from miniopy_async.commonconfig import CopySource
 
 from shotwatch_common.block_cache import BlockCache
 from shotwatch_common.settings import Settings
-from shotwatch_common.store.client import Client
+from shotwatch_common.store.client import PIECE_BYTES, Client
 from shotwatch_common.store.errors import (
     AWAY,
     REFUSED,
@@ -31,7 +31,6 @@ from shotwatch_common.store.errors import (
 __all__ = ["BucketMissing", "ObjectGone", "ObjectStore", "ObjectTooLarge", "ObjectVersion", "StoredObject"]
 
 _ANSWER_S = 5.0
-_PIECE_BYTES = 256 << 10
 NO_OBJECT = "no-such-object"
 """Key for the readiness check.
 
@@ -116,7 +115,7 @@ class ObjectStore:
         Raises the same errors as `get`, before the first piece or after some.
         """
         async with self._content(bucket, key, most) as response:
-            while piece := await response.content.read(_PIECE_BYTES):
+            while piece := await response.content.read(PIECE_BYTES):
                 take(piece)
             etag = response.headers.get("ETag", "").strip('"')
             return ObjectVersion(etag, _http_date_ms(response.headers.get("Last-Modified", "")))

@@ -21,7 +21,8 @@ from miniopy_async.helpers import ObjectWriteResult, check_bucket_name, check_ob
 
 _SILENCE_S = 300.0
 """Longest time without any byte of an answer."""
-_PIECE_BYTES = 256 << 10
+PIECE_BYTES = 256 << 10
+"""Bytes of a body that are sent or received at a time."""
 _UNSIGNED = "UNSIGNED-PAYLOAD"
 """S3's value of `x-amz-content-sha256` for a body that the signature of the request does not cover."""
 _SHA256_OF_NOTHING = sha256().hexdigest()
@@ -34,8 +35,8 @@ class Body:
         self.content = memoryview(content)
 
     async def __aiter__(self) -> AsyncIterator[memoryview]:
-        for start in range(0, len(self.content), _PIECE_BYTES):
-            yield self.content[start : start + _PIECE_BYTES]
+        for start in range(0, len(self.content), PIECE_BYTES):
+            yield self.content[start : start + PIECE_BYTES]
 
 
 class Client(Minio):
