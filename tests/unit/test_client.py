@@ -844,7 +844,7 @@ def test_an_event_has_its_properties_and_ignores_unknown_ones() -> None:
     ):
         (found,) = client.events(since=0, follow=False)
     assert (found.time, found.until - found.since) == (START, timedelta(milliseconds=100))
-    assert (found.kind, found.devices, found.score) == ("hot_spot", (CAMERA,), 9.5)
+    assert (found.kind, found.devices, found.score, found.provisional) == ("hot_spot", (CAMERA,), 9.5, True)
     assert found.document == event(1)
 
 
