@@ -80,10 +80,10 @@ class Running:
         await until(self._at_rest, "everything judged")
 
     async def _at_rest(self) -> bool:
-        tally = await self.archive.ledger.tally(0, FOREVER_MS)
+        # In the order in which a file passes, so that none gets past a question that was asked already.
         return (
             not [found async for found in self.store.list(self.settings.inbox_bucket)]
-            and not tally.states["waiting"]
+            and not (await self.archive.ledger.tally(0, FOREVER_MS)).states["waiting"]
             and not await self.archive.ledger.unjoined()
             and not await self.archive.windows.unfinished()
             and not await self.archive.batches.unjudged()
