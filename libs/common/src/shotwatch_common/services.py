@@ -36,6 +36,8 @@ class ServiceEntry:
     name: str
     collections: DocumentRights
     buckets: ObjectRights
+    on_broker: bool = True
+    """Whether it has an account of the broker. `process.run` connects to the broker, also without a queue."""
     consumes: tuple[str, ...] = ()
     """The stages whose queues it consumes."""
     sends_to: tuple[str, ...] = ()
@@ -53,11 +55,6 @@ class ServiceEntry:
     resources: Resources = field(default_factory=Resources)
     replicas: int = 1
     """Number of replicas on Kubernetes. It is the largest one if the service is scaled with its queues."""
-
-    @property
-    def on_broker(self) -> bool:
-        """Whether it has an account of the broker."""
-        return bool(self.consumes or self.sends_to or self.announces)
 
 
 SERVICES = (
@@ -219,6 +216,7 @@ SERVICES = (
             }
         ),
         buckets=buckets({"blocks": "list read"}),
+        on_broker=False,
         models=ModelsAccount.READER,
         block_cache=True,
         serves_http=True,
@@ -241,6 +239,7 @@ SERVICES = (
             }
         ),
         buckets=buckets({"data": "list read", "blocks": "list read", "datasets": "list read write remove"}),
+        on_broker=False,
         models=ModelsAccount.ENGINEER,
         is_job=True,
     ),
