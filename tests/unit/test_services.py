@@ -18,8 +18,8 @@ assert _spec.loader is not None
 written = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(written)
 
-SUMMARY = ServiceEntry(
-    name="summary",
+NOBODY = ServiceEntry(
+    name="nobody",
     collections=collections({"events": "find"}),
     buckets=buckets({"blocks": "list read"}),
     sends_to=("detail",),
@@ -51,18 +51,18 @@ def test_a_file_repeats_the_table(path: Path) -> None:
 
 
 def test_a_new_service_is_in_every_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(written, "SERVICES", (*SERVICES, SUMMARY))
-    monkeypatch.setattr(written, "RUNNING", [*written.RUNNING, SUMMARY])
-    monkeypatch.setattr(written, "DATABASE", {**written.DATABASE, "summary": SUMMARY.collections})
-    monkeypatch.setattr(written, "STORE", {**written.STORE, "summary": SUMMARY.buckets})
-    monkeypatch.setattr(written, "BROKER", [*written.BROKER, "summary"])
+    monkeypatch.setattr(written, "SERVICES", (*SERVICES, NOBODY))
+    monkeypatch.setattr(written, "RUNNING", [*written.RUNNING, NOBODY])
+    monkeypatch.setattr(written, "DATABASE", {**written.DATABASE, "nobody": NOBODY.collections})
+    monkeypatch.setattr(written, "STORE", {**written.STORE, "nobody": NOBODY.buckets})
+    monkeypatch.setattr(written, "BROKER", [*written.BROKER, "nobody"])
     texts = {str(path.relative_to(ROOT)): text for path, text in written.files().items()}
     of_others = {f"deploy/k8s/base/{service.name}/kustomization.yaml" for service in SERVICES}
-    assert {path for path, text in texts.items() if "summary" not in text} == of_others & texts.keys()
+    assert {path for path, text in texts.items() if "nobody" not in text} == of_others & texts.keys()
     compose = yaml.safe_load(texts["docker-compose.yml"])
-    assert compose["services"]["summary"]["networks"] == ["broker", "database", "store", "telemetry"]
-    mounted = {each["source"] for each in compose["services"]["summary"]["secrets"]}
-    assert mounted == {"broker-summary-url", "database-summary-url", "store-summary-secret-key"}
+    assert compose["services"]["nobody"]["networks"] == ["broker", "database", "store", "telemetry"]
+    mounted = {each["source"] for each in compose["services"]["nobody"]["secrets"]}
+    assert mounted == {"broker-nobody-url", "database-nobody-url", "store-nobody-secret-key"}
     assert mounted <= compose["secrets"].keys()
 
 
