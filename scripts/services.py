@@ -6,13 +6,13 @@ Kustomization of a service is made as a whole.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from shotwatch_common.actions import ObjectAction
 from shotwatch_common.rights import DATABASE, STORE
 from shotwatch_common.services import SERVICES, Resources, ServiceEntry
-from shotwatch_common.topology import PATH, Topology
+from shotwatch_common.topology import Topology
 from shotwatch_operations.broker import accounts
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,16 +22,17 @@ RUNNING = [service for service in SERVICES if not service.is_job]
 BROKER = [account.name for account in accounts.accounts_of(Topology())]
 """The accounts of the broker."""
 _PART = re.compile(
-    r"^( *)(\S+ made by make services: ([\w -]+?)(?: -->)?)\n.*?(?=^ *\S+ end of what is made)", re.M | re.S
+    r"^( *)(\S+ made by make services: ([\w -]+?)(?: -->)?)\n.*?(?=^ *\S+ end of what is made)",
+    re.MULTILINE | re.DOTALL,
 )
-_LIST = re.compile(r"\[[^\[\]\n]*\](?=[^\[\n]*# made by make services: ([\w -]+)$)", re.M)
+_LIST = re.compile(r"\[[^\[\]\n]*\](?=[^\[\n]*# made by make services: ([\w -]+)$)", re.MULTILINE)
 
 
 def files() -> dict[Path, str]:
     """Return the text that each file must have.
 
     Raises:
-        KeyError: a file has a comment about something that is not made.
+        KeyError, ValueError: as `filled` does.
     """
     texts = {ROOT / name: filled(_read(name), parts) for name, parts in _parts().items()}
     texts |= {ROOT / BASE / each.name / "kustomization.yaml": _kustomization(each) for each in RUNNING}
@@ -42,16 +43,16 @@ def _read(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-def _parts() -> dict[str, Mapping[str, Iterable[str]]]:
+def _parts() -> dict[str, Mapping[str, Sequence[str]]]:
     """Return the files with parts that are made: part → its lines, or the members of its list."""
     secrets = _secrets()
-    listed = re.findall(r"^([a-z-]+) +\S", filled(_read("deploy/secrets.txt"), secrets), re.M)
+    listed = re.findall(r"^([a-z-]+) +\S", filled(_read("deploy/secrets.txt"), secrets), re.MULTILINE)
     return {
         "deploy/secrets.txt": secrets,
         "docker-compose.yml": _compose(_read("docker-compose.yml"), listed),
         f"{BASE}/kustomization.yaml": {"services": [f"- {each.name}" for each in SERVICES]},
-        f"{BASE}/network/policies.yaml": _callers(),
-        "deploy/k8s/servers/policies.yaml": _callers(),
+        f"{BASE}/network/policies.yaml": _callers("broker", "database", "store", "models", "collector"),
+        "deploy/k8s/servers/policies.yaml": _callers("broker", "models", "collector"),
         "deploy/prometheus/prometheus.yml": _scraped(),
         "deploy/prometheus/rules/shotwatch.yml": {"services that are down": _alert()},
         "docs/rights.md": {
@@ -62,8 +63,16 @@ def _parts() -> dict[str, Mapping[str, Iterable[str]]]:
     }
 
 
-def filled(text: str, parts: Mapping[str, Iterable[str]]) -> str:
-    """Return a text with its parts and lists as they must be."""
+def filled(text: str, parts: Mapping[str, Sequence[str]]) -> str:
+    """Return a text with its parts and lists as they must be.
+
+    Raises:
+        KeyError: the text has a comment about a part that nobody makes.
+        ValueError: the text has no comment about a part.
+    """
+    commented = set(re.findall(r"made by make services: ([\w -]+?)(?: -->)?$", text, re.MULTILINE))
+    if missing := parts.keys() - commented:
+        raise ValueError(f"no comment encloses: {', '.join(sorted(missing))}")
     text = _PART.sub(lambda found: f"{found[1]}{found[2]}\n" + _indented(parts[found[3]], found[1]), text)
     return _LIST.sub(lambda found: f"[{', '.join(parts[found[1]])}]", text)
 
@@ -77,33 +86,25 @@ def _indented(lines: Iterable[str], indent: str) -> str:
 
 def _secrets() -> dict[str, list[str]]:
     """Return the parts of deploy/secrets.txt."""
+    broker = "amqp://{0}:{{broker-{0}-password}}@broker:5672/shotwatch"
+    database = "mongodb://{0}:{{database-{0}-password}}@database:27017/shotwatch"
     with_address = [name for name in BROKER if name not in (accounts.STORE, accounts.MONITOR)]
     return {
         "accounts of the broker": [
-            *(_secret(f"broker-{name}-password", "random") for name in BROKER),
-            *(
-                _secret(
-                    f"broker-{name}-url", f"amqp://{name}:{{broker-{name}-password}}@broker:5672/shotwatch"
-                )
-                for name in with_address
-            ),
+            *_listed("broker-{}-password", "random", BROKER),
+            *_listed("broker-{}-url", broker, with_address),
         ],
         "accounts of the database": [
-            *(_secret(f"database-{name}-password", "random") for name in DATABASE),
-            *(
-                _secret(
-                    f"database-{name}-url",
-                    f"mongodb://{name}:{{database-{name}-password}}@database:27017/shotwatch",
-                )
-                for name in DATABASE
-            ),
+            *_listed("database-{}-password", "random", DATABASE),
+            *_listed("database-{}-url", database, DATABASE),
         ],
-        "accounts of the store": [_secret(f"store-{name}-secret-key", "random") for name in STORE],
+        "accounts of the store": _listed("store-{}-secret-key", "random", STORE),
     }
 
 
-def _secret(name: str, text: str) -> str:
-    return f"{name:<30} {text}"
+def _listed(name: str, text: str, names: Iterable[str]) -> list[str]:
+    """Return a line for the secret of each account."""
+    return [f"{name.format(account):<30} {text.format(account)}" for account in names]
 
 
 # --- Compose ---
@@ -111,7 +112,7 @@ def _secret(name: str, text: str) -> str:
 
 def _compose(text: str, secrets: Iterable[str]) -> dict[str, list[str]]:
     """Return the parts of docker-compose.yml, whose text has in `x-NAME` what is particular to a service."""
-    particular = set(re.findall(r"^x-([a-z-]+):", text, re.M))
+    particular = set(re.findall(r"^x-([a-z-]+):", text, re.MULTILINE))
     return {
         "services": [line for each in SERVICES for line in ("", *_container(each, particular))][1:],
         "passwords of the broker": [f"- broker-{name}-password" for name in BROKER],
@@ -186,17 +187,17 @@ def _servers(service: ServiceEntry) -> list[str]:
     return [server for server, is_called in called.items() if is_called]
 
 
-def _callers() -> dict[str, list[str]]:
-    """Return the pods that call each server."""
-    by_server = {
-        server: [each.name for each in SERVICES if server in _servers(each)]
-        for server in ("broker", "database", "store", "models", "collector")
-    }
-    by_server["broker"].insert(0, "broker-setup")
-    return {
-        f"callers of the {server}": pods + ["cli"] * (server != "collector")
-        for server, pods in by_server.items()
-    }
+def _callers(*servers: str) -> dict[str, list[str]]:
+    """Return the pods that call each of these servers."""
+    return {f"callers of the {server}": list(_callers_of(server)) for server in servers}
+
+
+def _callers_of(server: str) -> Iterator[str]:
+    if server == "broker":
+        yield "broker-setup"
+    yield from (each.name for each in SERVICES if server in _servers(each))
+    if server != "collector":
+        yield "cli"
 
 
 def _kustomization(service: ServiceEntry) -> str:
@@ -235,9 +236,8 @@ def _patches(service: ServiceEntry) -> Iterator[str]:
         yield "  - target: {kind: ScaledObject}"
         yield "    patch: |"
         yield f"      - {{op: replace, path: /spec/maxReplicaCount, value: {service.replicas}}}"
-        further = (stage for stage in service.consumes if stage not in PATH)
         yield from (
-            f"      - {{op: add, path: /spec/triggers/-, value: {_trigger(stage)}}}" for stage in further
+            f"      - {{op: add, path: /spec/triggers/-, value: {each}}}" for each in _triggers(service)
         )
     yield "  - target: {kind: Deployment}"
     yield "    patch: |"
@@ -248,9 +248,11 @@ def _patches(service: ServiceEntry) -> Iterator[str]:
     yield f"        value: {_resources(service.resources)}"
 
 
-def _trigger(stage: str) -> str:
-    metadata = f'{{protocol: http, mode: QueueLength, value: "20", queueName: shotwatch.{stage}}}'
-    return f"{{type: rabbitmq, authenticationRef: {{name: broker}}, metadata: {metadata}}}"
+def _triggers(service: ServiceEntry) -> Iterator[str]:
+    """Yield a trigger of the autoscaler for each queue that a service consumes."""
+    for queue in (each for stage in service.consumes for each in Topology().consumed_queues_of(stage)):
+        metadata = f'{{protocol: http, mode: QueueLength, value: "20", queueName: {queue.name}}}'
+        yield f"{{type: rabbitmq, authenticationRef: {{name: broker}}, metadata: {metadata}}}"
 
 
 def _resources(resources: Resources) -> str:

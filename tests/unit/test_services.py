@@ -84,6 +84,11 @@ def test_a_part_that_nobody_makes_is_an_error() -> None:
         written.filled("# made by make services: shoes\n# end of what is made\n", {})
 
 
+def test_a_part_without_a_comment_is_an_error() -> None:
+    with pytest.raises(ValueError, match="shoes"):
+        written.filled("a: 1\n", {"shoes": []})
+
+
 def test_an_image_that_is_pinned_stays_pinned() -> None:
     pinned = "".join(
         f"  - {{name: shotwatch-{service.name}, newName: there, digest: sha256:0}}\n" for service in SERVICES
