@@ -5,7 +5,7 @@ PYPROJECTS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml tools/*
 MINIO := v0.0.0-20260212201848-7aac2a2c5b7c
 SOURCES := libs services tools cli client tests deploy scripts
 
-.PHONY: help setup demo test test-fast test-minio chaos fuzz fuzz-stack lint format bench-facility bench-detect lock schemas settings sbom audit broker-accounts metrics structure english dashboards clean
+.PHONY: help setup demo test test-fast test-minio chaos fuzz fuzz-stack lint format bench-facility bench-detect lock schemas settings services sbom audit broker-accounts metrics structure english dashboards clean
 
 help:  ## List what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -68,6 +68,9 @@ schemas: setup  ## Write the JSON Schemas of events and messages to docs/schemas
 
 settings: setup  ## Write docs/settings.md from the settings of all services
 	@$(BIN)/python scripts/settings.py
+
+services: setup  ## Write what other files repeat of the table of services: Compose, Kubernetes, secrets, scrape targets, rights
+	@$(BIN)/python scripts/services.py
 
 broker-accounts: setup  ## Write docs/broker-accounts.md: what each account of the broker may do
 	@$(BIN)/python scripts/broker_accounts.py

@@ -1,4 +1,4 @@
-"""Holds what kustomize renders against the schemas of Kubernetes and KEDA, and against policy.py."""
+"""Validate what kustomize renders against the schemas of Kubernetes and KEDA, and against policy.py."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ KUBECTL = Path(sys.executable).with_name("kubectl")
 
 
 def rendered(overlay: Path) -> list[dict[str, Any]]:
-    """The objects of an overlay, as `kubectl apply --kustomize` would send them."""
+    """Return the objects of an overlay, as `kubectl apply --kustomize` would send them."""
     done = subprocess.run([KUBECTL, "kustomize", overlay], capture_output=True, text=True)  # noqa: S603
     if done.returncode:
         sys.exit(done.stderr)
@@ -52,7 +52,7 @@ def _validate(found: dict[str, Any]) -> None:
 
 
 def _strict(schema: Any) -> Any:
-    """The schema, refusing fields that it does not name."""
+    """Return the schema; it refuses fields that it does not name."""
     if isinstance(schema, list):
         return [_strict(each) for each in schema]
     if not isinstance(schema, dict):

@@ -26,9 +26,10 @@ def _both(limits: Mapping[str, int]) -> str:
 
 HEAD = """# Accounts of the broker
 
-Written by `make broker-accounts` from `shotwatch_common/broker_accounts.py`; change that. What is not in
-the table is refused. `tests/integration/test_broker_accounts.py` tries, account by account on a real
-RabbitMQ, every operation on every exchange and queue.
+Written by `make broker-accounts` from `shotwatch_common/services.py` and
+`shotwatch_operations/broker/accounts.py`; change those. What is not in the table is refused.
+`tests/integration/test_broker_accounts.py` tries, account by account on a real RabbitMQ, every operation on
+every exchange and queue.
 
 *Configure* means to declare or delete; *publish to* to send, with one of these routing keys; *bind* to bind
 queues to an exchange or unbind them; *consume* to read messages or purge a queue. Names are exact.

@@ -24,6 +24,14 @@ VOCABULARY = REPOSITORY / "docs" / "vocabulary.yaml"
 BASELINE = REPOSITORY / "scripts" / "english-baseline.json"
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/**/*.md")
 CODE = ("libs", "services", "tools", "cli", "client", "deploy", "scripts", "tests")
+READERS = {".md": texts.of_markdown, ".py": texts.of_python, ".js": texts.of_script, ".html": texts.of_page}
+"""Suffix of a file → what yields its texts."""
+COMMENTED = (
+    *("Makefile", "Dockerfile", ".importlinter", "docker-compose.yml", ".ci/run", "facilities/*.yaml"),
+    *("deploy/make-env", "deploy/install", "deploy/serve", "deploy/secrets.txt", "deploy/**/*.y*ml"),
+    *("deploy/**/*.conf", "deploy/**/*.env", "scripts/setup", "scripts/fuzz", "scripts/lock"),
+)
+"""Files whose comments are checked."""
 MAX_WORDS = 40
 """A sentence with more words is too long."""
 
@@ -83,18 +91,26 @@ def words_of_name(name: str) -> set[str]:
 
 def findings(root: Path, vocabulary: Vocabulary) -> Iterator[Mistake]:
     """Yield what breaks a rule in the documents and the code below a folder."""
-    documents = [path for pattern in DOCUMENTS for path in sorted(root.glob(pattern))]
-    for path in documents + [path for folder in CODE for path in sorted((root / folder).rglob("*.py"))]:
+    for path in _files(root):
         name = path.relative_to(root).as_posix()
-        source = path.read_text(encoding="utf-8")
-        if path.suffix == ".md":
-            found = texts.of_markdown(source)
-        else:
-            found = chain([Text("name", 1, path.stem)], texts.of_python(source))
+        found = READERS.get(path.suffix, texts.of_comments)(path.read_text(encoding="utf-8"))
+        if path.suffix == ".py":
+            found = chain([Text("name", 1, path.stem)], found)
         for text in found:
             for rule, mistake in vocabulary.mistakes(text):
                 if rule != "docstring" or not name.startswith("tests/"):
                     yield Mistake(name, text.line, rule, mistake)
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Yield the files with texts, each once."""
+    for pattern in DOCUMENTS:
+        yield from sorted(root.glob(pattern))
+    for folder in CODE:
+        for suffix in (".py", ".js", ".html"):
+            yield from sorted((root / folder).rglob(f"*{suffix}"))
+    for pattern in COMMENTED:
+        yield from sorted(root.glob(pattern))
 
 
 def counted(found: Iterable[Mistake]) -> Counts:

@@ -85,8 +85,9 @@ The code in `{"`, `".join(SOURCES)}` is measured. Tests, `tools/bench` and
 TAIL = """
 ## English
 
-`make lint` also runs `scripts/english.py` on the documents, on docstrings, comments and messages, and on
-the names in the code. It finds
+`make lint` also runs `scripts/english.py` on the documents, on docstrings, comments and messages, on the
+names in the code, on the operators' page, and on the comments of manifests, of scripts and of the Makefile.
+It finds
 
 - *word*: a word that [vocabulary.yaml](vocabulary.yaml) bans, with what to write instead; code in Markdown
   and between backticks is not checked;

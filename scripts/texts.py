@@ -55,6 +55,38 @@ def of_python(source: str) -> Iterator[Text]:
     yield from _comments(source)
 
 
+def of_script(source: str) -> Iterator[Text]:
+    """Yield the comments, the messages and the names of a JavaScript source."""
+    for line, text in enumerate(source.splitlines(), 1):
+        code, _, comment = re.sub(r"^\s*/?\*+ ", "// ", text).partition("// ")
+        if comment:
+            yield Text("prose", line, _without_code(comment.removesuffix("*/")))
+        for quoted in re.findall(r""""[^"]*"|'[^']*'|`[^`]*`""", code):
+            if " " in quoted:
+                yield Text("message", line, re.sub(r"\$\{[^}]*\}", "{}", quoted))
+        yield from (Text("name", line, each) for each in re.findall(r"\b(?:function|const|let) (\w+)", code))
+
+
+def of_page(source: str) -> Iterator[Text]:
+    """Yield what a reader of an HTML page sees."""
+    for line, text in enumerate(source.splitlines(), 1):
+        yield from (Text("prose", line, each) for each in re.findall(r">([^<>]*\w[^<>]*)", text))
+
+
+def of_comments(source: str) -> Iterator[Text]:
+    """Yield the comments of a manifest, a Makefile or a shell script, adjacent lines of them as one."""
+    comments = [re.search(r"(^ *|\s)#+ (.*)$", line) for line in source.splitlines()]
+    found = [(line, each) for line, each in enumerate(comments, 1) if each]
+    adjacent = groupby(enumerate(found), key=lambda each: (each[1][0] - each[0], each[1][1].start() > 0))
+    for _, block in adjacent:
+        lines = [each for _, each in block]
+        yield Text("prose", lines[0][0], _without_code(" ".join(each[2] for _, each in lines)))
+
+
+def _without_code(text: str) -> str:
+    return re.sub("`[^`]*`", "``", text)
+
+
 def _kind(node: ast.AST) -> str:
     """Return the kind of a docstring. Properties and modules need no verb at the beginning."""
     if isinstance(node, ast.ClassDef):
@@ -67,12 +99,10 @@ def _kind(node: ast.AST) -> str:
 def _paragraphs(kind: str, line: int, text: str) -> Iterator[Text]:
     """Yield the paragraphs and list items of a docstring, without code; the first is of the kind."""
     end = 0
-    for part in re.split(r"(\n\s*(?:\n|(?=- )|(?=[\w, ]+: )|(?:Args|Returns|Raises|Yields):\n))", text):
+    for part in re.split(r"(\n\s*(?:\n|(?=- )|(?=\| )|(?=[\w, ]+: )|(?:Args|Returns|Raises|Yields):\n))", text):
         begin, end = end, end + len(part)
         if part.strip():
-            yield Text(
-                kind, line + text.count("\n", 0, begin), " ".join(re.sub("`[^`]*`", "``", part).split())
-            )
+            yield Text(kind, line + text.count("\n", 0, begin), " ".join(_without_code(part).split()))
             kind = "prose"
 
 
@@ -84,4 +114,4 @@ def _comments(source: str) -> Iterator[Text]:
         lines = [comment for _, comment in block if not re.match("# (noqa|type:)", comment[1])]
         if lines:
             text = " ".join(comment.strip("# ") for _, comment in lines)
-            yield Text("prose", lines[0][0], re.sub("`[^`]*`", "``", text))
+            yield Text("prose", lines[0][0], _without_code(text))

@@ -25,7 +25,7 @@ from shotwatch_shots.batch import ABSENT, Member, ShotBatch
 from shotwatch_shots.calibration import CalibrationConstants
 from shotwatch_shots.event import Anomaly, AnomalyEvent, ModelRef
 from shotwatch_shots.identity import event_id, residual_key
-from shotwatch_shots.ledger import Entry
+from shotwatch_shots.ledger import Entry, ReadFacts
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import shot_id
 from shotwatch_shots.records import VALID, BlockRef, JudgedRecords, ObjectRef
@@ -406,7 +406,9 @@ async def fill_ledger(archive: Archive) -> None:
         if state is not ObjectState.WAITING:
             reason = "empty" if state is ObjectState.REJECTED else ""
             settled, place = Entry(state, "ingest", "why"), (ref.bucket, ref.key)
-            await archive.ledger.settle_at(ref.object_id, settled, place, reason, {"records": 7})
+            await archive.ledger.settle_at(
+                ref.object_id, settled, place, reason, ReadFacts(devices=1, records=7)
+            )
 
 
 async def raise_event(world: World, n: int, **more: Any) -> AnomalyEvent:

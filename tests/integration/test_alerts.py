@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
+from shotwatch_common.services import SERVICES
 from tests.unit.test_deploy_dashboards import RULES, RULES_FILE
 
 from .prometheus import promtool
 
 Series = dict[str, str]
 """Selector → values a minute apart, in promtool's notation."""
-REST = ("validate", "aggregate", "features", "inference", "history", "query", "broker")
+REST = [*(each.name for each in SERVICES if not each.is_job and each.name != "ingest"), "broker"]
 UP = {f'up{{job="{job}"}}': "1x90" for job in REST}
 DEAD_LETTERS = 'rabbitmq_queue_messages{job="broker", queue="shotwatch.validate.dead_letters"}'
 VALIDATE = 'rabbitmq_queue_messages{job="broker", queue="shotwatch.validate"}'

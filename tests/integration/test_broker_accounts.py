@@ -19,6 +19,7 @@ from pamqp import commands
 
 from shotwatch_common.broker_connection import connection_to
 from shotwatch_common.bus import Subscription
+from shotwatch_common.services import SERVICES
 from shotwatch_common.topology import STAGES, Topology, declare_queue
 from shotwatch_operations.broker.dead_letter_queue import hold_dead_letters
 from shotwatch_shots.event import AnomalyEvent
@@ -30,8 +31,8 @@ from tests.unit.test_cli_events import event
 
 Act = Callable[[AbstractChannel], Awaitable[object]]
 
-SERVICES = ("ingest", "validate", "aggregate", "features", "inference", "history")
-ACCOUNTS = ("setup", *SERVICES, "store", "monitor", "operator", "engineer")
+ON_BROKER = [service.name for service in SERVICES if service.on_broker]
+ACCOUNTS = ("setup", *ON_BROKER, "store", "monitor", "operator", "engineer")
 OURS = {"shotwatch.objects": "fanout", "shotwatch.work": "topic", "anomalies": "topic"}
 EXCHANGES = {**OURS, "amq.topic": "topic"}
 PATH = ("ingest", "validate", "aggregate", "features", "inference")
@@ -250,7 +251,7 @@ async def test_only_the_account_setup_can_run_the_set_up(url: Url, account: str,
     assert expected in stdout.decode()
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", ON_BROKER)
 async def test_a_service_publishes_consumes_and_asks_whether_all_is_there(url: Url, service: str):
     stages = [stage for stage in STAGES if f"read shotwatch.{stage}" in ALLOWED[service]]
     arrived: asyncio.Queue[bytes] = asyncio.Queue()

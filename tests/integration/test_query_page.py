@@ -161,7 +161,7 @@ async def test_a_click_shows_the_frame_and_acknowledging_is_kept(screen: Screen,
     await expect(frame).to_have_attribute("href", re.compile(f"{CAMERA}/image$"))
     assert await frame.get_attribute("width") == "128"
     await screen.page.get_by_role("button", name="Acknowledge", exact=True).click()
-    await expect(screen.page.locator("#answer")).to_have_text("kept")
+    await expect(screen.page.locator("#answer")).to_have_text("saved")
     async with world.archive() as archive:
         (statement,) = await archive.feedback.of_incident(event.data.incident)
     assert statement.action is FeedbackAction.ACKNOWLEDGED
@@ -176,7 +176,7 @@ async def test_who_may_only_read_is_offered_no_opinion(browser: Browser, world: 
     await screen.page.close()
 
 
-async def test_the_page_reports_it_when_it_hears_nothing_any_more(screen: Screen) -> None:
+async def test_the_page_reports_it_when_it_receives_nothing_any_more(screen: Screen) -> None:
     await screen.page.context.set_offline(True)
     await expect(screen.page.locator("#connection")).to_contain_text("reconnecting since")
     await screen.page.context.set_offline(False)

@@ -1,4 +1,4 @@
-"""The stream of new events, as a subscriber hears it."""
+"""The stream of new events, as a subscriber receives it."""
 
 import json
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ async def test_what_was_missed_comes_first_then_what_is_new(world: World) -> Non
         assert numbers(reported, 1) == [new]
 
 
-async def test_who_names_no_number_hears_only_what_is_new(world: World) -> None:
+async def test_who_names_no_number_receives_only_what_is_new(world: World) -> None:
     await raise_event(world, FIRST + 10)
     with listening(world, params={"since": world.get("/events")["last"]}) as known:
         seen = await raise_event(world, FIRST + 11)
@@ -71,7 +71,7 @@ async def test_a_browser_that_comes_back_goes_on_where_it_was(world: World) -> N
         assert numbers(reported, 1) == [second]
 
 
-async def test_a_subscriber_hears_only_what_the_filters_ask_for(world: World) -> None:
+async def test_a_subscriber_receives_only_what_the_filters_ask_for(world: World) -> None:
     since = world.get("/events")["last"]
     await raise_event(world, FIRST + 30)
     wanted = (await raise_event(world, FIRST + 31, series=LB)).data.sequence

@@ -16,7 +16,8 @@ from miniopy_async.api import Minio
 from miniopy_async.error import S3Error
 from miniopy_async.notificationconfig import NotificationConfig
 
-from shotwatch_common.rights import STORE, ObjectAction
+from shotwatch_common.actions import ObjectAction
+from shotwatch_common.rights import STORE
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.store.errors import RequestRefused
 from shotwatch_embedded.servers import Server

@@ -115,7 +115,7 @@ def test_ten_shots_of_one_second_stay_ten_shots() -> None:
     assert complete(window, EXPECTED)[:10].all()
 
 
-def test_a_shot_is_open_until_every_expected_device_was_heard() -> None:
+def test_a_shot_is_open_until_every_expected_device_has_reported() -> None:
     window = joined(records("camera", [0, 1]), records("meter", [0, 1]))
     assert window.open[:2].all()
     assert not window.revision.any()
@@ -136,7 +136,7 @@ def test_the_pulse_after_a_files_last_record_waits_for_the_next_file() -> None:
     assert closed.revision[:2].tolist() == [1, 1]
 
 
-def test_a_refused_record_is_heard_but_does_not_complete_a_shot() -> None:
+def test_a_refused_record_counts_as_reported_but_does_not_complete_a_shot() -> None:
     window = joined(records("camera", [0], verdicts=[1]), records("meter", [0]), records("spectro", [0]))
     assert window.revision[0] == 1
     assert not complete(window, EXPECTED)[0]
@@ -550,7 +550,7 @@ def shots(window: Window) -> dict[str, list[tuple[str, int] | None]]:
     }
 
 
-def test_only_devices_that_were_not_heard_up_to_the_first_shot_are_asked_for_their_past() -> None:
+def test_only_devices_that_had_not_reported_up_to_the_first_shot_are_asked_for_their_past() -> None:
     window = joined(records("camera", [2, 3, 4]), records("meter", [4]))
     _, batch = close(window, window.open)
     assert batch is not None

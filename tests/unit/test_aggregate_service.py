@@ -15,6 +15,7 @@ from shotwatch_aggregate.service import REMEMBERED_S, Aggregator
 from shotwatch_common.facility_file import load_facility
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.errors import Bug
+from shotwatch_shots.ledger import JoinFacts
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef, FileValidated, JudgedRecords, ObjectRef
 from shotwatch_shots.vocabulary import DeviceKind
@@ -91,7 +92,7 @@ class World:
         self.asked.append((sorted(devices), time_ms))
         return {device: "ON" if device in self.on else "STANDBY" for device in devices}
 
-    async def _note(self, object_id: str, facts: dict[str, Any]) -> None:
+    async def _note(self, object_id: str, facts: JoinFacts) -> None:
         self.noted[object_id] = facts
 
     async def _send(self, _stage: str, message: ShotBatch) -> None:
@@ -164,7 +165,7 @@ async def test_a_file_without_room_in_a_window_is_joined_elsewhere_and_its_recor
     assert [source.block.object_key for source in first[full].sources] == ["0.h5", "1.h5", "2.h5"]
     for columns in (first[other], second[full], second[other]):
         assert [source.block.object_key for source in columns.sources] == ["one more.h5"]
-    assert world.noted["one more.h5"]["no_room"] == 1
+    assert world.noted["one more.h5"].no_room == 1
 
 
 async def test_records_of_too_many_unexpected_devices_are_counted_and_not_joined() -> None:
@@ -173,8 +174,8 @@ async def test_records_of_too_many_unexpected_devices_are_counted_and_not_joined
     await world.aggregator.join(file("evil.h5", [START, START + 1000], made_up))
     await world.aggregator.join(file("honest.h5", [START, START + 1000]))
     assert [*world.windows.stored[FIRST].devices] == [*made_up[:16], METER]
-    assert world.noted["evil.h5"]["unexpected"] == 2 * (2860 - 16)
-    assert world.noted["honest.h5"]["unexpected"] == 0
+    assert world.noted["evil.h5"].unexpected == 2 * (2860 - 16)
+    assert world.noted["honest.h5"].unexpected == 0
 
 
 async def test_a_window_that_cannot_be_closed_is_left_alone_and_the_next_one_is_closed() -> None:

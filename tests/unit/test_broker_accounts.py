@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from shotwatch_common.services import SERVICES
 from shotwatch_common.settings import SettingsError
 from shotwatch_common.topology import STAGES, Topology
-from shotwatch_operations.broker.accounts import STAGES_OF, accounts_of, definitions, read_passwords
+from shotwatch_operations.broker.accounts import accounts_of, definitions, read_passwords
 
 ACCOUNTS = [account.name for account in accounts_of(Topology())]
 PASSWORDS = {name: f"password of {name}" for name in ACCOUNTS}
@@ -24,7 +25,7 @@ _spec.loader.exec_module(written)
 
 
 def test_every_stage_has_one_service_that_works_on_it():
-    assert sorted(stage for stages in STAGES_OF.values() for stage in stages) == sorted(STAGES)
+    assert sorted(stage for service in SERVICES for stage in service.consumes) == sorted(STAGES)
 
 
 @pytest.mark.parametrize("prefix", ["", "test-"])

@@ -17,7 +17,8 @@ import pytest
 import yaml
 
 from shotwatch_cli.rest import API_KEY
-from shotwatch_common.rights import DATABASE, MONITOR, STORE, ObjectAction
+from shotwatch_common.actions import ObjectAction
+from shotwatch_common.rights import DATABASE, MONITOR, STORE
 from shotwatch_common.settings import (
     FILE,
     BrokerSettings,
@@ -303,15 +304,20 @@ def test_no_container_is_configured_to_run_as_root_but_the_one_that_writes_to_a_
     assert root == {"broker-definitions"}, "the collector reads no files"
 
 
+def needs(service: str) -> set[str]:
+    """The servers that a service needs, by its settings and by what it imports."""
+    folder = ROOT / "services" / service / "src"
+    code = "\n".join(path.read_text(encoding="utf-8") for path in folder.rglob("*.py"))
+    needed = {"database", "store"}
+    if issubclass(settings_of(service), BrokerSettings):
+        needed.add("broker")
+    if re.search(r"^from shotwatch_common\.(registry|promoted) import", code, re.MULTILINE):
+        needed.add("models")
+    return needed | ({"collector"} if service != "training" else set())
+
+
 NEEDS = {
-    "ingest": {"broker", "database", "store", "collector"},
-    "validate": {"broker", "database", "store", "collector"},
-    "aggregate": {"broker", "database", "store", "collector"},
-    "features": {"broker", "database", "store", "collector"},
-    "inference": {"broker", "database", "store", "models", "collector"},
-    "history": {"broker", "database", "store", "models", "collector"},
-    "query": {"database", "store", "models", "collector"},
-    "training": {"database", "store", "models"},
+    **{service: needs(service) for service in OURS},
     "cli": {"broker", "database", "store", "models", "query"},
     "store-setup": {"store"},
     "database-setup": {"database"},
@@ -612,9 +618,7 @@ def test_the_settings_for_one_thread_are_those_of_the_embedded_stack():
 
 
 MODELS = {
-    "inference": "reader",
-    "history": "reader",
-    "query": "reader",
+    **{service: "reader" for service in OURS if "models" in NEEDS[service]},
     "training": "engineer",
     "cli": "engineer",
 }

@@ -57,6 +57,33 @@ def test_only_whole_words_count_and_phrases_of_the_trade_are_allowed(vocabulary:
     assert len(rules(vocabulary, [Text("prose", 1, "A widget of a race widget.")])) == 1
 
 
+def test_the_comments_messages_and_names_of_a_script_are_checked(vocabulary: Vocabulary) -> None:
+    source = """\
+/** Gizmo of a page. */
+const quiet = "a gizmo";  // gizmo
+function cogs(event) {
+  write(at("gizmo"), `so so ${gizmo}`);
+}
+"""
+    assert rules(vocabulary, list(texts.of_script(source))) == [
+        (1, "prose", "word"),
+        (2, "prose", "word"),
+        (2, "message", "word"),
+        (3, "name", "name"),
+        (4, "message", "word"),
+    ]
+
+
+def test_what_a_reader_sees_of_a_page_is_checked(vocabulary: Vocabulary) -> None:
+    source = '<p id="gizmo">a <b>gizmo</b></p>\n<button name="gizmo">So so</button>\n'
+    assert rules(vocabulary, list(texts.of_page(source))) == [(1, "prose", "word"), (2, "prose", "word")]
+
+
+def test_the_comments_of_a_manifest_and_of_a_makefile_are_checked(vocabulary: Vocabulary) -> None:
+    source = "a: gizmo  # `gizmo`\n# so\n# so\nb: 1\n\ngizmo: setup  ## Gizmo\n"
+    assert rules(vocabulary, list(texts.of_comments(source))) == [(2, "prose", "word"), (6, "prose", "word")]
+
+
 def test_each_part_of_a_module_is_checked_at_its_line(vocabulary: Vocabulary) -> None:
     source = '''"""What modules are gizmo."""
 

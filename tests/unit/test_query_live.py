@@ -169,7 +169,7 @@ async def test_a_number_that_another_replica_has_reported_already_is_not_reset(
         assert await following(reported) == 3
 
 
-async def test_who_listens_while_the_database_is_emptied_is_reset_and_hears_of_new_events(
+async def test_who_listens_while_the_database_is_emptied_is_reset_and_receives_new_events(
     stored: Stored, live: Live
 ) -> None:
     stored.numbers += [1, 2, 3]
@@ -219,7 +219,7 @@ class Key:
 
 
 @pytest.mark.parametrize("wrong", [NotAdmitted("revoked"), Forbidden("revoked", Scope.READ)])
-async def test_whose_key_was_revoked_hears_that_last_and_others_go_on(
+async def test_whose_key_was_revoked_is_notified_last_and_others_go_on(
     stored: Stored, checking: Live, wrong: Exception
 ) -> None:
     key = Key()

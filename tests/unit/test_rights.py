@@ -4,7 +4,7 @@ import ast
 import gc
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -181,14 +181,3 @@ def test_one_account_may_read_the_metrics_of_the_store_and_nothing_else() -> Non
     policies = {account: store_policy(account, Settings.model_construct())["Statement"] for account in STORE}
     assert policies["monitor"] == [METRICS]
     assert [account for account, statements in policies.items() if METRICS in statements] == ["monitor"]
-
-
-@pytest.mark.parametrize("table", [DATABASE, STORE])
-def test_the_page_shows_the_table(table: Mapping[str, Mapping[str, Collection[str]]]) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "rights.md").read_text(encoding="utf-8").splitlines()
-    for account, rights in table.items():
-        cells = (
-            f"`{where}`: {', '.join(f'`{action}`' for action in sorted(actions))}"
-            for where, actions in rights.items()
-        )
-        assert f"| `{account}` | {'; '.join(cells) or 'nothing'} |" in page

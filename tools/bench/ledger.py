@@ -34,7 +34,7 @@ from shotwatch_operations.reconciliation.context import Allowances
 from shotwatch_operations.reconciliation.reconciler import Reconciler
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.identity import object_id, raw_key
-from shotwatch_shots.ledger import Entry, ObjectFacts
+from shotwatch_shots.ledger import Entry, JoinFacts, ReadFacts
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import instant
 from shotwatch_shots.reconciliation.slices import HOUR_MS
@@ -99,9 +99,9 @@ class Hour:
         )
         await self._archive.ledger.enter(first, "bench")
         settled = Entry(ObjectState.INGESTED, "bench")
-        facts = ObjectFacts(records=ROWS, off_grid=0, second_samples=0)
+        facts = ReadFacts(devices=1, records=ROWS)
         await self._archive.ledger.settle_at("first", settled, ("inbox", "first"), facts=facts)
-        await self._archive.ledger.note_joined("first", {})
+        await self._archive.ledger.note_joined("first", JoinFacts(off_grid=0, second_samples=0))
         ref = BlockRef(bucket="blocks", key="k", object_id="first", object_key="first")
         times = [HOUR + 1000 * n for n in range(ROWS)]
         judged = JudgedRecords(

@@ -28,7 +28,7 @@ class _Failure:
 class Items:
     """Processes the items of a loop one by one, and delays the retry of an item that failed.
 
-        windows = Items(edges.servers_answer, edges.log)
+        windows = Items(context.servers_answer, context.log)
         await windows.each(overdue, self._close_window)
 
     A failed item is logged once, counted, and retried after 2 s, then after twice the delay each time, up to

@@ -1,46 +1,17 @@
 """The rights of each account of the database and of the object store. Everything else is refused (ADR 22).
 
-The accounts are created from these tables: `python -m shotwatch_operations.database` creates MongoDB's roles,
-`python -m shotwatch_operations.store` the store's policies. docs/rights.md shows the same tables.
+Those of the services come from the table of services. The accounts are created from the tables here:
+`python -m shotwatch_operations.database` creates MongoDB's roles, `python -m shotwatch_operations.store` the
+store's policies. docs/rights.md shows the same tables.
 """
 
 from collections.abc import Iterator, Mapping
-from enum import StrEnum
-from typing import TypedDict, TypeVar
+from typing import TypedDict
 
+from shotwatch_common.actions import DocumentRights, ObjectAction, ObjectRights, buckets, collections
+from shotwatch_common.services import SERVICES
 from shotwatch_common.settings import Settings
-from shotwatch_shots.identity import CALIBRATION, RESIDUALS
-
-
-class DocumentAction(StrEnum):
-    """An action on a collection, by MongoDB's name. An upsert needs `update` and `insert`."""
-
-    FIND = "find"
-    INSERT = "insert"
-    UPDATE = "update"
-    REMOVE = "remove"
-
-
-class ObjectAction(StrEnum):
-    """An action on a bucket.
-
-    In stores such as Amazon's, reading needs LIST as well: without it, the store reports a missing object as
-    access denied.
-    """
-
-    LIST = "list"
-    READ = "read"
-    WRITE = "write"
-    REMOVE = "remove"
-
-
-DocumentRights = Mapping[str, frozenset[DocumentAction]]
-"""Collection → what an account may do there."""
-ObjectRights = Mapping[str, frozenset[ObjectAction]]
-"""Bucket, or bucket and folder (`data/calibration_constants/`) → what an account may do there.
-
-Buckets have their default names here: `data` stands for the data bucket.
-"""
+from shotwatch_shots.identity import CALIBRATION
 
 
 class PolicyStatement(TypedDict):
@@ -72,110 +43,10 @@ class Privilege(TypedDict):
     actions: list[str]
 
 
-AnyAction = TypeVar("AnyAction", bound=StrEnum)
-
-
-def _parsed(
-    kind: type[AnyAction], table: Mapping[str, Mapping[str, str]]
-) -> dict[str, dict[str, frozenset[AnyAction]]]:
-    return {
-        account: {where: frozenset(map(kind, actions.split())) for where, actions in rights.items()}
-        for account, rights in table.items()
-    }
-
-
-DATABASE: Mapping[str, DocumentRights] = _parsed(
-    DocumentAction,
-    {
-        "ingest": {"objects": "find insert update"},
-        "validate": {
-            "objects": "insert update",
-            "records": "insert update",
-            "frames": "find insert update",
-        },
-        "aggregate": {
-            "objects": "find insert update",
-            "records": "find",
-            "devices": "find insert update",
-            "windows": "find insert update",
-            "unused_sources": "insert",
-            "batches": "insert update",
-        },
-        "features": {
-            "batches": "find update",
-            "calibration_constants": "find",
-            "measurements": "insert update",
-        },
-        "inference": {
-            "batches": "update",
-            "measurements": "find insert update",
-            "shots": "find insert update",
-            "shot_counts": "insert update",
-            "incidents": "find insert update",
-            "events": "find insert update",
-            "counters": "find insert update",
-            "feedback": "find",
-            "shadows": "insert update",
-            "model_loads": "insert update remove",
-            "promotions": "find",
-            "challengers": "find",
-            "audit": "find",
-        },
-        "history": {
-            "objects": "find update",
-            "records": "find remove",
-            "windows": "find remove",
-            "unused_sources": "find remove",
-            "batches": "find remove",
-            "shots": "find remove",
-            "shot_counts": "find update remove",
-            "devices": "find",
-            "measurements": "find remove",
-            "retention": "find insert update",
-            "feedback": "find",
-            "calibration_constants": "find insert",
-            "trends": "find insert update",
-            "drifts": "insert update",
-            "promotions": "find",
-            "challengers": "find",
-            "audit": "find",
-            "events": "find insert update",
-            "counters": "find insert update",
-            "reconciliations": "find insert update",
-        },
-        "query": {
-            "objects": "find",
-            "records": "find",
-            "batches": "find",
-            "shots": "find",
-            "shot_counts": "find",
-            "devices": "find",
-            "measurements": "find",
-            "calibration_constants": "find",
-            "drifts": "find",
-            "events": "find",
-            "counters": "find",
-            "reconciliations": "find",
-            "retention": "find",
-            "model_loads": "find",
-            "promotions": "find",
-            "challengers": "find",
-            "shadows": "find",
-            "feedback": "find insert",
-            "audit": "find insert",
-        },
-        "training": {
-            "objects": "find",
-            "batches": "find",
-            "shots": "find",
-            "shot_counts": "find",
-            "measurements": "find",
-            "events": "find",
-            "feedback": "find",
-            "challengers": "find insert",
-            "audit": "insert",
-        },
-        "engineer": {
+DATABASE: Mapping[str, DocumentRights] = {
+    **{service.name: service.collections for service in SERVICES},
+    "engineer": collections(
+        {
             "objects": "find update",
             "records": "find",
             "windows": "find update",
@@ -195,48 +66,29 @@ DATABASE: Mapping[str, DocumentRights] = _parsed(
             "promotions": "find insert",
             "challengers": "find insert",
             "audit": "find insert",
-        },
-    },
-)
-"""Account of the database → collection → what it may do there."""
+        }
+    ),
+}
+"""Account of the database → collection → what it may do there. The command line uses `engineer`."""
 
 MONITOR = "monitor"
 """The account of the object store that reads its metrics; its secret key signs Prometheus' token."""
 
-STORE: Mapping[str, ObjectRights] = _parsed(
-    ObjectAction,
-    {
-        "uploader": {"inbox": "write"},
-        "ingest": {
-            "inbox": "list read remove",
-            "data": "list read write",
-            "errors": "list read write",
-            "blocks": "write",
-        },
-        "validate": {},
-        "aggregate": {"inbox": "list"},
-        "features": {"data": "list", f"data/{CALIBRATION}": "read", "blocks": "list read"},
-        "inference": {"blocks": "list read", f"blocks/{RESIDUALS}": "write"},
-        "history": {
-            "inbox": "list read",
-            "data": "list",
-            f"data/{CALIBRATION}": "read write",
-            "errors": "list read",
-            "blocks": "list read",
-        },
-        "query": {"blocks": "list read"},
-        "training": {"data": "list read", "blocks": "list read", "datasets": "list read write remove"},
-        "engineer": {
+STORE: Mapping[str, ObjectRights] = {
+    "uploader": buckets({"inbox": "write"}),
+    **{service.name: service.buckets for service in SERVICES},
+    "engineer": buckets(
+        {
             "inbox": "list read write",
             "data": "list read remove",
             f"data/{CALIBRATION}": "write",
             "errors": "list read",
             "blocks": "list read remove",
             "datasets": "list read write remove",
-        },
-        MONITOR: {},
-    },
-)
+        }
+    ),
+    MONITOR: {},
+}
 """Account of the object store → bucket → what it may do there. The control system uses `uploader`."""
 
 _S3_ACTIONS = {

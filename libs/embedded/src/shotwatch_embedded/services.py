@@ -4,15 +4,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from shotwatch_common.services import SERVICES
 from shotwatch_embedded.forks import PYTHON_MODULE
-from shotwatch_operations.broker.accounts import STAGES_OF
 
 HEALTH_PORT = "SHOTWATCH_HEALTH_PORT"
 QUERY_PORT = "SHOTWATCH_QUERY_PORT"
 QUERY_KEYS_FILE = "SHOTWATCH_QUERY_KEYS_FILE"
 
-_PATH = (*STAGES_OF, "query")
-"""The services with an account of the broker, and `query`, which has none."""
+_PATH = tuple(service.name for service in SERVICES if not service.is_job)
+"""The services that run until they are stopped."""
 ONE_THREAD = dict.fromkeys(
     (
         "OMP_NUM_THREADS",

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypedDict
 
+from shotwatch_shots.message import Message
 from shotwatch_shots.records import ObjectRef
-from shotwatch_shots.vocabulary import ObjectState
+from shotwatch_shots.vocabulary import ObjectState, SkipReason
 
 Location = tuple[str, str]
 """Bucket and key."""
@@ -13,28 +13,42 @@ NOT_YET = 0
 """The time of what has not happened yet."""
 
 
-class ObjectFacts(TypedDict, total=False):
-    """Numbers about the content of an object, each stored by a service once it is known."""
+class SkippedPart(Message):
+    """A part of a file that is skipped."""
 
-    devices: int
+    where: str
+    """Its path in the file, printable."""
+    reason: SkipReason
+    detail: str
+
+
+class ReadFacts(Message):
+    """Facts about the content of an object, from ingest. What an older document lacks has its default."""
+
     records: int
-    """Number of records that ingest read."""
-    skipped: int
-    """Number of parts of the file that ingest skipped."""
-    skipped_by_reason: Mapping[str, int]
-    skipped_examples: Sequence[Mapping[str, str]]
-    """Some of these parts: `where` each is, `reason` and `detail`."""
-    blocks_id: str
-    """Id of the blocks that ingest wrote."""
-    refused: Mapping[str, int]
+    """Number of records."""
+    devices: int = 0
+    """Number of devices with records."""
+    skipped: int = 0
+    """Number of parts of the file that are skipped."""
+    skipped_by_reason: Mapping[SkipReason, int] = {}
+    skipped_examples: Sequence[SkippedPart] = ()
+    blocks_id: str = ""
+    """Id of the blocks that ingest wrote; empty if none are known."""
+
+
+class JoinFacts(Message):
+    """Facts about the join of an object's records. What an older document lacks has its default."""
+
+    refused: Mapping[str, int] = {}
     """Reason → number of records that validate refused."""
     off_grid: int
     """Number of records that are near no pulse."""
-    second_samples: int
+    second_samples: int = 0
     """Number of records of pulses that already had one of the same device."""
-    unexpected: int
+    unexpected: int = 0
     """Number of records of devices that do not belong to the place."""
-    no_room: int
+    no_room: int = 0
     """Number of records that are not used because the windows had no room for the file (docs/ledger.md)."""
 
 
@@ -99,8 +113,17 @@ class ObjectEntry:
     """When its records were joined into shots; NOT_YET before that."""
     location: Location | None
     """None if it is nowhere any more."""
-    facts: ObjectFacts
+    read: ReadFacts | None
+    """None until ingest has read it."""
+    join: JoinFacts | None
+    """None until its records are joined."""
     history: tuple[HistoryStep, ...]
+
+    @property
+    def facts(self) -> Mapping[str, object]:
+        """What is known about its content, as the REST API and the command line show it."""
+        known = (part.model_dump(mode="json") for part in (self.read, self.join) if part)
+        return {name: value for part in known for name, value in part.items()}
 
     @property
     def has_ended(self) -> bool:

@@ -83,19 +83,19 @@ class DeviceColumns:
         valid: Mask = self.present & (self.verdict == VALID)
         return valid
 
-    def heard(self) -> Mask:
+    def final(self) -> Mask:
         """Return the pulses at which nothing more is expected: with a record, or in a gap within a file.
 
         A file holds its records in order of time. A pulse between two records of one file that has no record
         in this file is therefore missing. Two files imply nothing about each other, because files arrive in
         any order.
         """
-        heard = self.present
+        final = self.present
         for n in range(len(self.sources)):
             slots = np.flatnonzero(self.source == n)
             if len(slots):
-                heard[slots[0] : slots[-1]] = True
-        return heard
+                final[slots[0] : slots[-1]] = True
+        return final
 
     def differs_from(self, other: "DeviceColumns", slots: NDArray[np.intp]) -> NDArray[np.intp]:
         """Return those of the slots at which the two differ in object, row or verdict."""

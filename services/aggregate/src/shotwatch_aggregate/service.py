@@ -46,7 +46,7 @@ from shotwatch_common.process import PREFETCH_WAITING, Service, ServiceContext
 from shotwatch_common.telemetry import continued_trace, current_traceparent, link_current_span
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.errors import Bug
-from shotwatch_shots.ledger import ObjectFacts
+from shotwatch_shots.ledger import JoinFacts
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import window_id
 from shotwatch_shots.records import NO_STATE, BlockRef, FileValidated, ObjectRef
@@ -103,6 +103,7 @@ class Aggregator:
         """
         parts, facts = self._split(message)
         await asyncio.gather(self._leave(message, parts), self._remember_devices(message))
+        unexpected = no_room = 0
         failures = []
         for (series, start), records in parts.items():
             try:
@@ -110,10 +111,11 @@ class Aggregator:
             except Bug as error:
                 failures.append(error)
                 continue
-            facts["unexpected"] += sum(len(each.row) for each in records if each.device not in window.devices)
-            facts["no_room"] += self._without_room(window, message.object)
+            unexpected += sum(len(each.row) for each in records if each.device not in window.devices)
+            no_room += self._without_room(window, message.object)
         if failures:
             raise failures[0]
+        facts = facts.model_copy(update={"unexpected": unexpected, "no_room": no_room})
         await self._context.archive.ledger.note_joined(message.object.object_id, facts)
 
     async def close_overdue(self) -> None:
@@ -145,7 +147,7 @@ class Aggregator:
             await self._empty_outbox(window_id, window.outbox.values())
             await self._windows.note_sent(window_id)
 
-    def _split(self, message: FileValidated) -> tuple[dict[SlotKey, list[WindowRecords]], ObjectFacts]:
+    def _split(self, message: FileValidated) -> tuple[dict[SlotKey, list[WindowRecords]], JoinFacts]:
         parts: defaultdict[SlotKey, list[WindowRecords]] = defaultdict(list)
         off_grid = second_samples = 0
         for judged in message.devices:
@@ -156,14 +158,7 @@ class Aggregator:
             second_samples += len(pieces.second_samples)
             for start, records in pieces.by_window.items():
                 parts[judged.series, start].append(records)
-        facts = ObjectFacts(
-            refused=dict(message.refused),
-            off_grid=off_grid,
-            second_samples=second_samples,
-            unexpected=0,
-            no_room=0,
-        )
-        return parts, facts
+        return parts, JoinFacts(refused=message.refused, off_grid=off_grid, second_samples=second_samples)
 
     async def _leave(self, message: FileValidated, parts: dict[SlotKey, list[WindowRecords]]) -> None:
         """Add an empty entry to `parts` for each window that holds an earlier version of the file only."""

@@ -130,7 +130,7 @@ class Replay:
             for batch_id, shots in (await self._batches(expected, begin, stop)).items():
                 batch = await self._archive.batches.find(batch_id)
                 if batch is not None:
-                    await self._hear(batch, shots, contenders, quiet)
+                    await self._evaluate(batch, shots, contenders, quiet)
             yield (stop - start) / MINUTE_MS
 
     async def _batches(self, expected: ExpectedDevices, start: int, end: int) -> dict[str, list[int]]:
@@ -143,7 +143,7 @@ class Replay:
             batches[shot.batch].append(shot.index)
         return batches
 
-    async def _hear(
+    async def _evaluate(
         self, batch: ShotBatch, shots: Sequence[int], contenders: Sequence[_Contender], quiet: int
     ) -> None:
         """Score and judge a batch with all versions, or with none if its frames have expired."""

@@ -52,7 +52,7 @@ from shotwatch_shots.identity import (
     reason_key,
     rejected_key,
 )
-from shotwatch_shots.ledger import Entry, ObjectFacts
+from shotwatch_shots.ledger import Entry, ReadFacts
 from shotwatch_shots.pulses import instant
 from shotwatch_shots.records import BlockRef, DeviceRecords, FileIngested, ObjectRef
 from shotwatch_shots.vocabulary import FileReason, ObjectState
@@ -144,13 +144,13 @@ class Ingestor:
         faults.reach("ingest.after_settle")
         await self._context.bus.send("validate", FileIngested(object=obj, devices=devices))
         faults.reach("ingest.after_publish")
-        metrics.BATCH_RECORDS.labels("ingest").observe(facts["records"])
+        metrics.BATCH_RECORDS.labels("ingest").observe(facts.records)
         await self._leave_inbox(obj, target)
-        self._context.log.info("ingested", object=obj.key, **facts)
+        self._context.log.info("ingested", object=obj.key, **facts.model_dump(mode="json"))
 
     async def _read_into_blocks(
         self, obj: ObjectRef, name: FileName, readers: ReaderPool
-    ) -> tuple[ObjectRef, list[DeviceRecords], ObjectFacts]:
+    ) -> tuple[ObjectRef, list[DeviceRecords], ReadFacts]:
         """Return the object as the store holds it, its records by device, and facts for the ledger."""
         ledger = self._context.archive.ledger
         with Workspace() as workspace:
@@ -250,7 +250,7 @@ class Ingestor:
         target: tuple[str, str] | None,
         why: str = "",
         reason: str = "",
-        facts: ObjectFacts | None = None,
+        facts: ReadFacts | None = None,
     ) -> None:
         """Write the object's state and its future location; `target` is None if it no longer exists."""
         trace.get_current_span().set_attribute("shotwatch.state", state)
@@ -268,14 +268,12 @@ def _not_from_the_future(obj: ObjectRef) -> ObjectRef:
     return obj.model_copy(update={"arrived_at": min(obj.arrived_at, epoch_now())})
 
 
-def _facts(devices: Sequence[DeviceRecords], found: ReadFile, blocks: str) -> ObjectFacts:
-    """Return the facts for the ledger; skipped parts are counted by reason, with examples."""
-    skipped = found.model_dump(mode="json", include={"skipped", "examples"})
-    return {
-        "devices": len(devices),
-        "records": sum(len(device.times) for device in devices),
-        "skipped": sum(found.skipped.values()),
-        "skipped_by_reason": skipped["skipped"],
-        "skipped_examples": skipped["examples"],
-        "blocks_id": blocks,
-    }
+def _facts(devices: Sequence[DeviceRecords], found: ReadFile, blocks: str) -> ReadFacts:
+    return ReadFacts(
+        devices=len(devices),
+        records=sum(len(device.times) for device in devices),
+        skipped=sum(found.skipped.values()),
+        skipped_by_reason=found.skipped,
+        skipped_examples=found.examples,
+        blocks_id=blocks,
+    )

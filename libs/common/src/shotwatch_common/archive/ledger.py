@@ -4,17 +4,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from shotwatch_common.archive.driver import Database, Filter
-from shotwatch_common.archive.ledger_documents import decoded, encoded_location, encoded_step
+from shotwatch_common.archive.ledger_documents import decoded, encoded_facts, encoded_location, encoded_step
 from shotwatch_common.archive.secantus_gaps import steps
 from shotwatch_common.clock import epoch_now
 from shotwatch_shots.ledger import (
     NOT_YET,
     Entry,
+    JoinFacts,
     LastSeen,
     Location,
     ObjectEntry,
-    ObjectFacts,
     OverdueObject,
+    ReadFacts,
 )
 from shotwatch_shots.reconciliation.sides import Tally
 from shotwatch_shots.records import ObjectRef
@@ -141,13 +142,13 @@ class Ledger:
         entry: Entry,
         location: Location | None,
         reason: str = "",
-        facts: ObjectFacts | None = None,
+        facts: ReadFacts | None = None,
     ) -> bool:
         """Set the object's state, its location (None if it no longer exists) and facts about it.
 
         Return whether the state changed, as `settle` does.
         """
-        known = {"location": None if location is None else encoded_location(location), **(facts or {})}
+        known = {"location": encoded_location(location), **(encoded_facts(facts) if facts else {})}
         return await self._settle(object_id, entry, reason, known)
 
     async def _settle(self, object_id: str, entry: Entry, reason: str, more: Filter) -> bool:
@@ -221,13 +222,12 @@ class Ledger:
     async def note_discarded(self, object_id: str, stage: str, why: str) -> None:
         """Record why a dead-lettered message about the object was discarded. The state stays."""
         step = encoded_step(Entry(ObjectState.DEAD_LETTERED, stage, why))
-        await self._objects.update_one(
-            {"_id": object_id}, {"$set": {"detail": why}, "$push": {"history": step}}
-        )
+        update = {"$set": {"detail": why}, "$push": {"history": step}}
+        await self._objects.update_one({"_id": object_id}, update)
 
-    async def note_joined(self, object_id: str, facts: ObjectFacts) -> None:
+    async def note_joined(self, object_id: str, facts: JoinFacts) -> None:
         """Record that the object's records were joined into shots, with facts about its records."""
-        await self.note(object_id, {**facts, "joined_at": epoch_now()})
+        await self.note(object_id, {**encoded_facts(facts), "joined_at": epoch_now()})
 
     async def note(self, object_id: str, facts: Filter) -> None:
         """Store facts about an object without changing its state."""

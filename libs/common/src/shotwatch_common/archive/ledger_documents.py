@@ -1,12 +1,12 @@
 """The documents of the collection `objects`, as classes of libs/shots and back."""
 
 from dataclasses import asdict
-from typing import cast
 
 from shotwatch_common.archive.driver import Document
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.telemetry import current_attempt, current_trace_id
-from shotwatch_shots.ledger import Entry, HistoryStep, Location, ObjectEntry, ObjectFacts
+from shotwatch_shots.ledger import Entry, HistoryStep, JoinFacts, Location, ObjectEntry, ReadFacts
+from shotwatch_shots.message import Message
 from shotwatch_shots.reconciliation.sides import KnownObject
 from shotwatch_shots.records import ObjectRef
 from shotwatch_shots.vocabulary import ObjectState
@@ -33,14 +33,12 @@ KNOWN_FIELDS = dict.fromkeys(
 )
 """The fields that a `KnownObject` is built from."""
 _OF_REF = ObjectRef.model_fields.keys() - {"object_id"}
-_FACTS = ObjectFacts.__annotations__.keys()
 
 
 def decoded(document: Document) -> ObjectEntry:
     """Return the entry that a document holds."""
     ref = {"object_id": document["_id"], **{name: document[name] for name in _OF_REF}}
     where = document["location"]
-    facts = {name: value for name, value in document.items() if name in _FACTS}
     return ObjectEntry(
         ref=ObjectRef.model_validate(ref),
         state=ObjectState(document["state"]),
@@ -50,11 +48,21 @@ def decoded(document: Document) -> ObjectEntry:
         seen_at=document["seen_at"],
         joined_at=document["joined_at"],
         location=(where["bucket"], where["key"]) if where else None,
-        facts=cast(ObjectFacts, facts),
+        read=ReadFacts.model_validate(_part(document, ReadFacts)) if "records" in document else None,
+        join=JoinFacts.model_validate(_part(document, JoinFacts)) if "off_grid" in document else None,
         history=tuple(
             HistoryStep(**{**step, "state": ObjectState(step["state"])}) for step in document["history"]
         ),
     )
+
+
+def _part(document: Document, kind: type[Message]) -> Document:
+    return {name: document[name] for name in kind.model_fields if name in document}
+
+
+def encoded_facts(facts: ReadFacts | JoinFacts) -> Document:
+    """Return facts in the form that the ledger stores: each is a field of the object's document."""
+    return facts.model_dump(mode="json")
 
 
 def decoded_known(document: Document) -> KnownObject:
@@ -78,10 +86,9 @@ def decoded_known(document: Document) -> KnownObject:
     )
 
 
-def encoded_location(location: Location) -> Document:
-    """Return a location in the form that the ledger stores."""
-    bucket, key = location
-    return {"bucket": bucket, "key": key}
+def encoded_location(location: Location | None) -> Document | None:
+    """Return a location in the form that the ledger stores; None stays None."""
+    return location and {"bucket": location[0], "key": location[1]}
 
 
 def encoded_step(entry: Entry) -> Document:

@@ -4,12 +4,10 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from shotwatch_common.services import SERVICES, ModelsAccount
 from shotwatch_embedded.guarded_mlflow import ENGINEER, ENGINEER_PASSWORD, READER, READER_PASSWORD
 from shotwatch_embedded.ports import LOOPBACK, Ports
 from shotwatch_embedded.servers import Server, probes, server_environment
-
-_READERS = ("inference", "history", "query")
-"""Services that read models."""
 
 
 def models(folder: Path, engineer_password: str, reader_password: str, ports: Ports) -> Server:
@@ -57,7 +55,8 @@ def models(folder: Path, engineer_password: str, reader_password: str, ports: Po
             "SHOTWATCH_MODELS_PASSWORD": engineer_password,
         },
         accounts={
-            service: {"SHOTWATCH_MODELS_USER": READER, "SHOTWATCH_MODELS_PASSWORD": reader_password}
-            for service in _READERS
+            service.name: {"SHOTWATCH_MODELS_USER": READER, "SHOTWATCH_MODELS_PASSWORD": reader_password}
+            for service in SERVICES
+            if service.models is ModelsAccount.READER
         },
     )

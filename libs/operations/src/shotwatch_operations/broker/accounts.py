@@ -27,41 +27,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shotwatch_common.command_line import exit_status
+from shotwatch_common.services import SERVICES, ServiceEntry
 from shotwatch_common.settings import SettingsError, SystemSettings
 from shotwatch_common.topology import STAGES, STORE_EXCHANGE, Topology
 from shotwatch_operations.account_secrets import read_secret
-from shotwatch_shots.vocabulary import SLOW_CHANGES, AnomalyKind, Severity
+from shotwatch_shots.vocabulary import AnomalyKind, Severity
 
 VIRTUAL_HOST = "shotwatch"
 DELIVERIES = 20
 """A message is dead-lettered after it has been delivered this often without being settled."""
-
-STAGES_OF = {
-    "ingest": ("ingest",),
-    "validate": ("validate",),
-    "aggregate": ("aggregate",),
-    "features": ("features", "detail"),
-    "inference": ("inference", "shadow"),
-    "history": (),
-}
-"""Service → the stages whose queues it consumes."""
-SENDS_TO = {
-    "ingest": ("ingest", "validate"),
-    "validate": ("aggregate",),
-    "aggregate": ("features",),
-    "features": ("inference",),
-    "inference": ("detail", "shadow"),
-    "history": (),
-}
-"""Service → the stages to which it publishes.
-
-Ingest publishes to itself what its sweep of the inbox finds.
-"""
-ANNOUNCES: Mapping[str, frozenset[AnomalyKind]] = {
-    "inference": frozenset(AnomalyKind) - SLOW_CHANGES,
-    "history": SLOW_CHANGES,
-}
-"""Service → the kinds of anomaly events that it publishes."""
 
 SETUP, STORE, MONITOR, OPERATOR, ENGINEER = "setup", "store", "monitor", "operator", "engineer"
 
@@ -92,7 +66,7 @@ class BrokerAccount:
 
 def accounts_of(topology: Topology) -> tuple[BrokerAccount, ...]:
     """Return every account of one system, in the order of the documentation."""
-    services = (_service(name, topology) for name in STAGES_OF)
+    services = (_service(each, topology) for each in SERVICES if each.on_broker)
     return (_setup(topology), *services, *_others(topology))
 
 
@@ -169,18 +143,19 @@ def _setup(topology: Topology) -> BrokerAccount:
     )
 
 
-def _service(name: str, topology: Topology) -> BrokerAccount:
-    own = STAGES_OF[name]
-    sent = [each.routing() for stage in SENDS_TO[name] for each in topology.consumed_queues_of(stage)]
-    put_aside = [each.routing() for stage in own for each in topology.queues_of_failed(stage)]
-    keys = {topology.work.name: _exactly((*sent, *put_aside))} if own else {}
-    if name in ANNOUNCES:
-        keys[topology.anomalies.name] = _events(ANNOUNCES[name])
+def _service(service: ServiceEntry, topology: Topology) -> BrokerAccount:
+    stages = service.consumes
+    sent = [each.routing() for stage in service.sends_to for each in topology.consumed_queues_of(stage)]
+    put_aside = [each.routing() for stage in stages for each in topology.queues_of_failed(stage)]
+    work = _exactly((*sent, *put_aside))
+    keys = {topology.work.name: work} if work else {}
+    if service.announces:
+        keys[topology.anomalies.name] = _events(service.announces)
     return BrokerAccount(
-        name,
-        f"the service `{name}`",
+        service.name,
+        f"the service `{service.name}`",
         write=_exactly(keys),
-        read=_exactly(each.name for stage in own for each in topology.consumed_queues_of(stage)),
+        read=_exactly(each.name for stage in stages for each in topology.consumed_queues_of(stage)),
         routing_keys=keys,
     )
 

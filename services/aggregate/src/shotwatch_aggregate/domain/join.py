@@ -71,10 +71,10 @@ def retract(window: Window, object_key: str, keep: Collection[str], arrived_at: 
 def ripe(before: Window, after: Window, expected: Collection[str]) -> Mask:
     """Return the pulses whose shots are to be closed now: a mask over the pulses of the window.
 
-    A shot closes once nothing more is expected from any of its expected devices (`DeviceColumns.heard`). A
+    A shot closes once nothing more is expected from any of its expected devices (`DeviceColumns.final`). A
     closed shot closes again whenever its records change.
     """
-    which: Mask = (after.open & _all_heard(after, expected)) | _changed_since_closed(before, after)
+    which: Mask = (after.open & _all_final(after, expected)) | _changed_since_closed(before, after)
     return which
 
 
@@ -159,15 +159,15 @@ def _changed_since_closed(before: Window, after: Window) -> Mask:
     return changed
 
 
-def _all_heard(window: Window, expected: Collection[str]) -> Mask:
+def _all_final(window: Window, expected: Collection[str]) -> Mask:
     """Return the pulses at which nothing more is expected; none if the expected devices are unknown.
 
     Shots of a place without a list of expected devices wait for their deadline.
     """
     if not expected or any(device not in window.devices for device in expected):
         return np.zeros(len(window.revision), bool)
-    heard: Mask = np.logical_and.reduce([window.devices[device].heard() for device in expected])
-    return heard
+    final: Mask = np.logical_and.reduce([window.devices[device].final() for device in expected])
+    return final
 
 
 def _knows_newer(columns: DeviceColumns, source: RecordSource) -> bool:

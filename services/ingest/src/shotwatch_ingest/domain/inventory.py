@@ -9,7 +9,7 @@ from shotwatch_ingest.domain.hdf5.image import ROOT, Hdf5Image, Link, Unreadable
 from shotwatch_ingest.domain.hdf5.structures import RepeatedGroups
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.facility import Device, Facility, FileName
-from shotwatch_shots.message import Message
+from shotwatch_shots.ledger import SkippedPart
 from shotwatch_shots.vocabulary import FileReason, SkipReason
 
 MAX_EXAMPLES = 2
@@ -31,15 +31,6 @@ class RecordLocation:
     time: int
     """Epoch ms."""
     datasets: Mapping[bytes, Link]
-
-
-class SkippedPart(Message):
-    """A part of the file that is skipped."""
-
-    where: str
-    """Its path in the file, printable."""
-    reason: SkipReason
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,11 +23,11 @@ from pydantic import Field, TypeAdapter
 
 from shotwatch_common.block import Array, Block
 from shotwatch_ingest.domain.expectation import MAX_NAME_BYTES
-from shotwatch_ingest.domain.inventory import SkippedPart
 from shotwatch_ingest.domain.snapshot import DeviceSnapshot, Snapshot, columns_of
 from shotwatch_shots.columns import Columnar, Integers
 from shotwatch_shots.errors import Retry
 from shotwatch_shots.facility import Facility, FileName
+from shotwatch_shots.ledger import SkippedPart
 from shotwatch_shots.message import Message
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import (

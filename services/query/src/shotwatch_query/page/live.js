@@ -1,10 +1,10 @@
-// The operators' page. All text of others goes through write(): nothing of it is ever markup, or reverses what is read.
+// The operators' page. Text from outside is shown by write() alone: it is never markup, and cannot reverse other text.
 
 const API = "/api/v1";
 const PLACES_EVERY_MS = 3000;
 const TIMEOUT_MS = 10000;
 const STALE_S = 60;
-const GRACE_MS = 3000; // a stream that ends comes back within a second
+const GRACE_MS = 3000; // the browser reconnects within a second when a stream ends
 const MOST_OVER = 100;
 const HOUR_MS = 3600000;
 const SEVERITIES = ["info", "warning", "critical"];
@@ -12,7 +12,7 @@ const SHAPES = { info: "●", warning: "▲", critical: "■" };
 const SHORT_ESCAPES = { "\t": "\\t", "\n": "\\n", "\r": "\\r" };
 const SVG = "http://www.w3.org/2000/svg";
 
-/** What the page knows: incidents by id, each { id, opened, event, last, superseded, standing }. */
+/** Incidents by id, each { id, opened, event, last, superseded, standing }. */
 const incidents = new Map();
 const rows = new Map();
 const tiles = new Map();
@@ -28,7 +28,7 @@ const placeName = (where) => where.place.split("-").filter((level) => level !== 
 const placeKey = (where) => `${where.place}/${where.interval}`;
 const isOpen = (incident) => !incident.superseded && ["opened", "updated"].includes(incident.last.phase);
 
-/** What cannot be seen (controls, bidirectional marks, all spaces but one) as escapes, as printable.py writes them. */
+/** Escape what cannot be seen (controls, bidirectional marks, unusual spaces), as printable.py does. */
 function printable(text) {
   return String(text).replace(/[^\P{C}]|[^\P{Z} ]/gu, (character) => {
     const code = character.codePointAt(0);
@@ -61,7 +61,7 @@ function clock(time) {
   return today ? when.toLocaleTimeString("en-GB") : when.toLocaleString("en-GB").replace(",", "");
 }
 
-// Asking the API.
+// Requests to the API.
 
 async function ask(path, options = {}) {
   const answer = await fetch(API + path, { signal: AbortSignal.timeout(TIMEOUT_MS), ...options });
@@ -108,7 +108,7 @@ async function readPast() {
   showIncidents();
 }
 
-/** Repeat it until it succeeds. */
+/** Repeat the work until it succeeds. */
 async function insist(work) {
   try {
     await work();
@@ -128,7 +128,7 @@ function listen() {
   connection.stream = stream;
   stream.addEventListener("open", () => streamState(null, connection.databaseWrong));
   stream.addEventListener("error", () => streamBroke(stream));
-  stream.addEventListener("anomaly", (message) => hear(JSON.parse(message.data)));
+  stream.addEventListener("anomaly", (message) => receive(JSON.parse(message.data)));
   stream.addEventListener("reset", () => insist(startOver));
   stream.addEventListener("database", (message) => streamState(null, JSON.parse(message.data).wrong));
 }
@@ -138,13 +138,13 @@ function streamState(brokenAt, databaseWrong) {
   showConnection();
 }
 
-/** The browser comes back by itself, unless the server answered with an error: then we do. */
+/** The browser reconnects by itself, unless the server answered with an error: then the page does. */
 function streamBroke(stream) {
   streamState(connection.brokenAt ?? Date.now(), connection.databaseWrong);
   if (stream.readyState === EventSource.CLOSED && stream === connection.stream) setTimeout(listen, PLACES_EVERY_MS);
 }
 
-/** The database was emptied, or an older copy restored: nothing that the page knows can be relied on. */
+/** Forget everything: the database was emptied, or an older copy restored. */
 async function startOver() {
   connection.stream.close();
   incidents.clear();
@@ -157,7 +157,7 @@ async function startOver() {
   listen();
 }
 
-function hear(event) {
+function receive(event) {
   learn(event);
   connection.databaseWrong = null;
   connection.known = Math.max(connection.known, event.data.sequence);
@@ -259,7 +259,7 @@ function howSure(anomaly) {
   return chance ? `${chance[1]} · ${score}` : score;
 }
 
-/** The name that was given, and the key or token with which: `amelie (key shift-a)`. */
+/** Return the name that somebody gave, and the key or token that they used: `amelie (key shift-a)`. */
 function signature({ acknowledged_by: who, acknowledged_caller: by }) {
   if (!by) return who;
   return by.startsWith("oidc:") ? `${who} (${by})` : `${who} (key ${by})`;
@@ -328,7 +328,7 @@ function fillTile(tile, place, open) {
 
 const pace = ({ shots_per_minute: shots }) => (shots === null ? "– /min" : `${Math.round(shots)} shots/min`);
 
-/** Scores from left to right, the threshold dashed, what is above it marked. Twice the threshold is the top. */
+/** Draw the scores from left to right, with a dashed threshold and marks above it. The top is twice the threshold. */
 function sparkline(scores, threshold) {
   if (!threshold) return [];
   const y = (score) => 29 - 28 * Math.min(Math.max(score, 0) / (2 * threshold), 1);
@@ -342,7 +342,7 @@ function sparkline(scores, threshold) {
   ];
 }
 
-// How fresh the page is.
+// Freshness of what the page shows.
 
 function showConnection() {
   const label = at("connection");
@@ -360,7 +360,7 @@ function whatIsWrong() {
   return since === null || Date.now() - since < GRACE_MS ? null : `✕ reconnecting since ${clock(since)}`;
 }
 
-/** Seconds since the newest shot was judged, by the server's clock; null before the first. */
+/** Return the seconds since the newest shot was judged, by the server's clock; null before the first. */
 function silence() {
   const judged = places.places.map((place) => Date.parse(place.judged_at)).filter(Number.isFinite);
   return judged.length ? Math.max(0, Math.round((Date.parse(places.now) - Math.max(...judged)) / 1000)) : null;
@@ -374,7 +374,7 @@ function showStaleness(seconds) {
   else write(label, stale ? `▲ stale: no shot for ${seconds} s` : `last shot ${seconds} s ago`);
 }
 
-// One incident, closely.
+// Details of one incident.
 
 async function openDetails(incident) {
   shown = incident;
@@ -424,7 +424,7 @@ async function load(what, url) {
   return { what, image };
 }
 
-/** Where the strongest contribution lies in the frame, if it has a place there. */
+/** Return where the strongest contribution lies in the frame, or null if it has no position there. */
 async function findSpot(anomaly) {
   const [strongest] = anomaly.contributions;
   if (!strongest || !anomaly.image_url?.includes(`/devices/${strongest.device}/`)) return null;
@@ -517,13 +517,13 @@ async function sent(incident, opinion) {
     });
     at("note").value = "";
     await readStanding(incident);
-    return "kept";
+    return "saved";
   } catch (error) {
-    return `not kept: ${error.message}`;
+    return `not saved: ${error.message}`;
   }
 }
 
-// Sound: browsers play it only after a click, which switching it on is.
+// Sound: browsers play it only after a click, such as the one that switches it on.
 
 function beep() {
   if (!at("sound").checked || !audio) return;
