@@ -1,4 +1,4 @@
-"""The embedded stack, started once for all integration tests, and what they do with it."""
+"""The embedded stack, started once for all integration tests and stopped after the last of them."""
 
 import asyncio
 import re
@@ -96,13 +96,13 @@ def _rabbitmq() -> None:
         ensure_rabbitmq(install=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def broker_metrics_port() -> int:
     """Where the stack's broker answers /metrics, as Compose's does."""
     return PORTS.take()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def running(
     tmp_path_factory: pytest.TempPathFactory, broker_metrics_port: int
 ) -> AsyncIterator[Running]:
@@ -142,7 +142,7 @@ def scrape_targets(stack: Stack) -> Targets:
     return ports
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def prometheus(
     running: Running, broker_metrics_port: int, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Prometheus]:
@@ -165,12 +165,12 @@ ssl_options.keyfile = {key}
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return Certificates.make(tmp_path_factory.mktemp("certificates"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def tls_port() -> int:
     return PORTS.take()
 
@@ -197,7 +197,7 @@ class Node:
         return stdout.decode()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def node(
     tmp_path_factory: pytest.TempPathFactory, certificates: Certificates, tls_port: int
 ) -> AsyncIterator[Node]:
@@ -218,7 +218,7 @@ async def node(
         yield Node(addresses.__getitem__, f"http://{LOOPBACK}:{management[1]}", server.environment)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def url(node: Node) -> Url:
     """Account → its address at that broker; `tester` may do anything there."""
     return node.url
@@ -248,7 +248,7 @@ def bus_to(
     return Bus(address, TOPOLOGY, TracerProvider(), log, on_dead_letter, servers_answer, **more)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     """The REST API alone, with two places' shots behind it."""
     async with started_world(tmp_path_factory.mktemp("query")) as world:
