@@ -18,9 +18,10 @@ setup: .venv/ready  ## Install everything into .venv
 demo: setup  ## Run the demo on the embedded stack; FRAMES=folder for recorded frames, KEEP=1 leaves it running
 	@$(BIN)/shotwatch demo $(if $(FRAMES),--frames "$(FRAMES)") $(if $(KEEP),--keep)
 
+# The longest groups of tests come first, so that both processes have work until the end.
 test: setup  ## Every test, on real servers; of the fault injections only the quick ones
-	@$(BIN)/pytest tests/integration tests/unit tests/services tests/fuzz -n 2 --dist loadgroup --no-loadscope-reorder
-	@$(BIN)/pytest tests/e2e tests/chaos -n 2 --dist loadgroup
+	@$(BIN)/pytest tests/chaos tests/e2e tests/integration tests/fuzz tests/services tests/unit \
+	    -n 2 --dist loadgroup --no-loadscope-reorder
 
 test-minio: $(BIN)/minio  ## Test the object store on MinIO, and the path of a shot with notifications from MinIO
 	@$(BIN)/pytest tests/integration/test_store.py tests/integration/test_store_accounts.py tests/integration/test_store_notifications.py -m ""

@@ -1,4 +1,4 @@
-"""The embedded stack, started once for all integration tests, and what they do with it."""
+"""The embedded stack, started once for all integration tests and stopped after the last of them."""
 
 import asyncio
 import re
@@ -45,18 +45,19 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 RULES = REPOSITORY / "deploy" / "prometheus" / "rules" / "shotwatch.yml"
 TWO_OF_MOST = {"ingest": 2, "aggregate": 2, "features": 2, "inference": 2}
 IMPATIENT = {
-    "SHOTWATCH_TREND_POLL_SECONDS": "2",
-    "SHOTWATCH_DRIFT_POLL_SECONDS": "2",
-    "SHOTWATCH_REFERENCE_POLL_SECONDS": "2",
+    "SHOTWATCH_TREND_POLL_SECONDS": "5",
+    "SHOTWATCH_DRIFT_POLL_SECONDS": "5",
+    "SHOTWATCH_REFERENCE_POLL_SECONDS": "5",
     "SHOTWATCH_CALIBRATION_POLL_SECONDS": "2",
 }
+"""Each of history's checks reads the data of all places, while other tests want the database."""
 FOREVER_MS = 2**53
 LATENESS_S = {"1s": 5, "100ms": 5, "60s": 5}
 """What never comes is waited for until then."""
 
 
 def impatient(service: ServiceSpec) -> ServiceSpec:
-    """The service, polling every two seconds instead of now and then, and recorded."""
+    """The service, polling every few seconds instead of now and then, and recorded."""
     environment = {**service.environment, **IMPATIENT, **recording_as(service.name)}
     return replace(service, environment=environment)
 
@@ -80,9 +81,10 @@ class Running:
         await until(self._at_rest, "everything judged")
 
     async def _at_rest(self) -> bool:
-        # In the order in which a file passes, so that none gets past a question that was asked already.
+        """Ask along the path, so that nothing slips by; a window is mostly what is waited for."""
         return (
-            not [found async for found in self.store.list(self.settings.inbox_bucket)]
+            not await self.archive.windows.unfinished()
+            and not [found async for found in self.store.list(self.settings.inbox_bucket)]
             and not (await self.archive.ledger.tally(0, FOREVER_MS)).states["waiting"]
             and not await self.archive.ledger.unjoined()
             and not await self.archive.windows.unfinished()
@@ -96,13 +98,13 @@ def _rabbitmq() -> None:
         ensure_rabbitmq(install=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def broker_metrics_port() -> int:
     """Where the stack's broker answers /metrics, as Compose's does."""
     return PORTS.take()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def running(
     tmp_path_factory: pytest.TempPathFactory, broker_metrics_port: int
 ) -> AsyncIterator[Running]:
@@ -142,7 +144,7 @@ def scrape_targets(stack: Stack) -> Targets:
     return ports
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def prometheus(
     running: Running, broker_metrics_port: int, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Prometheus]:
@@ -165,12 +167,12 @@ ssl_options.keyfile = {key}
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return Certificates.make(tmp_path_factory.mktemp("certificates"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def tls_port() -> int:
     return PORTS.take()
 
@@ -197,7 +199,7 @@ class Node:
         return stdout.decode()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def node(
     tmp_path_factory: pytest.TempPathFactory, certificates: Certificates, tls_port: int
 ) -> AsyncIterator[Node]:
@@ -218,7 +220,7 @@ async def node(
         yield Node(addresses.__getitem__, f"http://{LOOPBACK}:{management[1]}", server.environment)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def url(node: Node) -> Url:
     """Account → its address at that broker; `tester` may do anything there."""
     return node.url
@@ -248,7 +250,7 @@ def bus_to(
     return Bus(address, TOPOLOGY, TracerProvider(), log, on_dead_letter, servers_answer, **more)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     """The REST API alone, with two places' shots behind it."""
     async with started_world(tmp_path_factory.mktemp("query")) as world:
