@@ -35,6 +35,8 @@ class Inbox:
     sizes: dict[str, int] = field(default_factory=dict)
     """Key → size in bytes, if it is not 1."""
     room_for_small: int = 500
+    asked: list[str] = field(default_factory=list)
+    """Ids about which the ledger was asked."""
 
     def id_of(self, key: str) -> str:
         return ArrivedObject("inbox", key, "etag", 1, 0).object_id
@@ -44,6 +46,7 @@ class Inbox:
             yield SimpleNamespace(key=key, etag="etag", size=self.sizes.get(key, 1), modified_ms=stored_at)
 
     async def seen(self, ids: Sequence[str]) -> dict[str, LastSeen]:
+        self.asked += ids
         return {each: self.known[each] for each in ids if each in self.known}
 
     async def enter_unseen(self, ref: Any, _stage: str, seen_at: int) -> bool:
@@ -162,3 +165,40 @@ async def test_small_objects_for_which_the_queue_has_no_room_keep_no_large_one_w
     inbox.room_for_small = 1
     await sweep_of(inbox).poll()
     assert inbox.fed == ["a-small", "large"]
+
+
+async def test_the_ledger_is_asked_once_in_five_seconds_about_an_object_that_is_processed(
+    inbox: Inbox,
+) -> None:
+    sweep = sweep_of(inbox, inbox_again_seconds=120)
+    inbox.lying = {"file": NOW}
+    for _ in range(8):
+        await sweep.poll()
+        inbox.now += SECOND
+    assert inbox.fed == ["file"]
+    assert inbox.asked == [inbox.id_of("file")] * 3, "unknown at 0 s, processed at 1 s, again at 6 s"
+
+
+async def test_an_object_that_is_stored_again_is_not_taken_for_the_one_that_is_processed(
+    inbox: Inbox,
+) -> None:
+    sweep = sweep_of(inbox, inbox_again_seconds=120)
+    inbox.lying = {"file": NOW}
+    await sweep.poll()
+    await sweep.poll()
+    inbox.now += SECOND
+    inbox.known[inbox.id_of("file")] = LastSeen(NOW, ObjectState.DEAD_LETTERED, NOW)
+    inbox.lying = {"file": inbox.now}
+    await sweep.poll()
+    assert inbox.fed == ["file", "file"]
+
+
+async def test_a_dead_lettered_object_that_is_reset_is_fed_in_at_once(inbox: Inbox) -> None:
+    sweep = sweep_of(inbox, inbox_again_seconds=120)
+    inbox.known[inbox.id_of("file")] = LastSeen(NOW, ObjectState.DEAD_LETTERED, NOW)
+    inbox.lying = {"file": NOW - SECOND}
+    await sweep.poll()
+    assert inbox.fed == []
+    inbox.known[inbox.id_of("file")] = LastSeen(0, ObjectState.WAITING, NOW)
+    await sweep.poll()
+    assert inbox.fed == ["file"]

@@ -20,7 +20,7 @@ from shotwatch_physics.moments import (
     read_only,
 )
 from shotwatch_physics.noise import NoiseModel, margin
-from shotwatch_physics.padded import fill_counts, fill_light, fill_plane, largest, make_padded
+from shotwatch_physics.padded import fill_counts, fill_light, fill_plane, make_padded
 from shotwatch_physics.region import Region, recorded_regions
 from shotwatch_physics.spots import SPOT_FEATURES, spots_in
 
@@ -147,8 +147,7 @@ def _measure_frames(
     for index in range(len(images)):
         level, noise, faintest = thresholds[index]
         fill_plane(level, tilt[index], plane)
-        fill_counts(padded, images[index], plane)
-        peak = largest(padded, padded.counts, 0, height)
+        peak = fill_counts(padded, images[index], plane)
         well_lit = max(faintest, level + LIT_SHARE * peak)
         brightest = brightest_of_rows(images[index])
         columns[index, 0] = peak
@@ -156,12 +155,12 @@ def _measure_frames(
         columns[index, 2] = _dead_pixels(images[index], brightest, well_lit, level + UNLIT_SIGMAS * noise)
         if model is None:
             margin[:] = margins[index]
-            fill_light(padded, margin)
+            brightest_light = fill_light(padded, margin)
         else:
             fill_counts(padded, images[index], model[0])
-            fill_light(padded, model[1])
+            brightest_light = fill_light(padded, model[1])
         # Without light, or if only noise is lit, there is no beam to describe.
-        if largest(padded, padded.light, 0, height) > faintest - level:
+        if brightest_light > faintest - level:
             fluence_in(padded, columns[index, 3:11])
             spots_in(padded, columns[index, 11:])
 

@@ -126,25 +126,32 @@ def fill_plane(level: float, tilt: FloatArray, plane: Light) -> None:
 
 
 @njit(cache=True, nogil=True)
-def fill_counts(padded: Padded, frame: Image | Light, dark: Light) -> None:
-    """Compute the counts of a frame (h, w) above the dark level of each pixel (h, w), in float32."""
+def fill_counts(padded: Padded, frame: Image | Light, dark: Light) -> float:
+    """Compute the counts of a frame (h, w) above each pixel's dark level (h, w); return the largest."""
+    brightest = np.full(padded.width, -np.inf)
     for row in range(padded.height):
         first = first_in_frame(padded, row)
         of_frame, of_dark = frame[row], dark[row]
         for column in range(np.uint64(padded.width)):
-            padded.counts[first + column] = np.float32(of_frame[column]) - of_dark[column]
+            above = np.float64(np.float32(of_frame[column]) - of_dark[column])  # in float32
+            padded.counts[first + column] = above
+            brightest[column] = above if above > brightest[column] else brightest[column]
+    return float(brightest.max())
 
 
 @njit(cache=True, nogil=True)
-def fill_light(padded: Padded, margin: Light) -> None:
-    """Compute the light: the counts that exceed the margin of their pixel (h, w), and 0 elsewhere."""
-    counts, light = padded.counts, padded.light
+def fill_light(padded: Padded, margin: Light) -> float:
+    """Compute the light: the counts above the margin of their pixel (h, w), else 0; return the largest."""
+    counts, light, brightest = padded.counts, padded.light, np.zeros(padded.width)
     for row in range(padded.height):
         first = first_in_frame(padded, row)
         of_row = margin[row]
         for column in range(np.uint64(padded.width)):
             above = counts[first + column]
-            light[first + column] = above if above > of_row[column] else 0.0
+            lit = above if above > of_row[column] else 0.0
+            light[first + column] = lit
+            brightest[column] = lit if lit > brightest[column] else brightest[column]
+    return float(brightest.max())
 
 
 @njit(cache=True, nogil=True)
@@ -181,11 +188,13 @@ def lit_columns(padded: Padded, top: int, bottom: int) -> tuple[int, int]:
 
 @njit(cache=True, nogil=True)
 def fill_near(padded: Padded, values: FloatArray, top: int, bottom: int) -> None:
-    """Compute `near` of values (m,) in the rows from `top` to `bottom`, the end excluded."""
-    for row in range(top, bottom):
-        first = first_of_row(padded, row)
-        _sum_three_rows(values, first, stride_of(padded), padded.three)
-        _average_near(padded.three, first, stride_of(padded), padded.near_pixels, padded.near)
+    """Compute `near` of values (m,) in the rows from `top` to `bottom`, the end excluded.
+
+    One loop over all rows takes two thirds of the time of a loop for each row.
+    """
+    first, stop = first_of_row(padded, top), first_of_row(padded, bottom)
+    _sum_three_rows(values, first, stop, stride_of(padded), padded.three)
+    _average_near(padded.three, first, stop, padded.near_pixels, padded.near)
 
 
 @njit(cache=True, nogil=True)
@@ -193,7 +202,8 @@ def fill_ring(padded: Padded, values: FloatArray) -> None:
     """Compute `ring` of values (m,) after their `near` in all rows, which leaves the sums over three rows."""
     stride = stride_of(padded)
     for beyond in (-1, padded.height):
-        _sum_three_rows(values, first_of_row(padded, beyond), stride, padded.three)
+        first = first_of_row(padded, beyond)
+        _sum_three_rows(values, first, first + stride, stride, padded.three)
     outer, eleven, side = np.empty(stride), np.empty(stride), np.zeros(stride)
     for row in range(padded.height):
         first = first_of_row(padded, row)
@@ -203,26 +213,28 @@ def fill_ring(padded: Padded, values: FloatArray) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _sum_three_rows(values: FloatArray, first: np.uint64, stride: np.uint64, three: FloatArray) -> None:
-    """Compute a row of `three`, which begins at `first`.
+def _sum_three_rows(
+    values: FloatArray, first: np.uint64, stop: np.uint64, stride: np.uint64, three: FloatArray
+) -> None:
+    """Compute `three` from the place `first` to `stop`, the end excluded.
 
     Places are unsigned: Numba does not check then whether they are negative, and the loop runs in SIMD lanes.
     The same holds for the other loops over pixels.
     """
-    for place in range(first, first + stride):
+    for place in range(first, stop):
         three[place] = values[place - stride] + values[place] + values[place + stride]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _average_near(
-    three: FloatArray, first: np.uint64, stride: np.uint64, pixels: FloatArray, near: FloatArray
+    three: FloatArray, first: np.uint64, stop: np.uint64, pixels: FloatArray, near: FloatArray
 ) -> None:
-    """Compute a row of `near`.
+    """Compute `near` of the pixels between the places `first` and `stop`, of which both ends are dark.
 
     Without `error_model`, Numba verifies each divisor, and the loop does not run in SIMD lanes.
     """
     one = np.uint64(1)
-    for place in range(first + one, first + stride - one):
+    for place in range(first + one, stop - one):
         total = three[place - one] + three[place] + three[place + one]
         near[place] = total / pixels[place]
 

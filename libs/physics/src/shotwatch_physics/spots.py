@@ -78,8 +78,9 @@ def spots_in(padded: Padded, found: FloatArray) -> None:
     peak = largest(padded, padded.near, 0, padded.height)
     if peak > 0:
         fill_ring(padded, padded.counts)
-        _find_largest(padded, 1, -np.inf, found[:4])
-        _find_largest(padded, -1, HOLE_LIGHT * peak, found[4:8])
+        excess, deficit = _largest_contrasts(padded, HOLE_LIGHT * peak)
+        _describe(padded, 1, *excess, found[:4])
+        _describe(padded, -1, *deficit, found[4:8])
         found[0] /= peak
         found[4] /= peak
         if not np.isnan(found[0]):
@@ -87,12 +88,8 @@ def spots_in(padded: Padded, found: FloatArray) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _find_largest(padded: Padded, polarity: int, faintest: float, found: FloatArray) -> None:
-    """Write the largest contrast, its x, y and size into `found` (4,).
-
-    Only pixels whose surroundings are brighter than `faintest` count; without any, nothing is written.
-    """
-    contrast, x, y = _largest_contrast(padded, polarity, faintest)
+def _describe(padded: Padded, polarity: int, contrast: float, x: int, y: int, found: FloatArray) -> None:
+    """Write the largest contrast, its x, y and size into `found` (4,); write nothing if there is none."""
     if contrast > -np.inf:
         counts, ring = in_frame(padded, padded.counts), in_frame(padded, padded.ring)
         around = counts[max(0, y - OUTER_REACH) : y + OUTER_REACH + 1]
@@ -102,23 +99,36 @@ def _find_largest(padded: Padded, polarity: int, faintest: float, found: FloatAr
 
 
 @njit(cache=True, nogil=True)
-def _largest_contrast(padded: Padded, polarity: int, faintest: float) -> tuple[float, int, int]:
-    """Return the largest contrast and its x and y: of several, the first in the topmost row.
+def _largest_contrasts(
+    padded: Padded, faintest: float
+) -> tuple[tuple[float, int, int], tuple[float, int, int]]:
+    """Return the largest excess and the largest deficit, each with its x and y; -inf if there is none.
 
-    Each column has its own maximum, so that the loop along a row runs in SIMD lanes.
+    A deficit counts only where the surroundings are brighter than `faintest`. Each column has its own
+    extremes, so that the loop along a row runs in SIMD lanes.
     """
-    near, ring = padded.near, padded.ring
-    best, best_row = np.full(padded.width, -np.inf), np.zeros(padded.width)
+    near, ring, width = padded.near, padded.ring, padded.width
+    excess, excess_row = np.full(width, -np.inf), np.zeros(width)
+    deficit, deficit_row = np.full(width, -np.inf), np.zeros(width)
     for row in range(padded.height):
         first = first_in_frame(padded, row)
-        for column in range(np.uint64(padded.width)):
+        for column in range(np.uint64(width)):
             around = ring[first + column]
-            contrast = polarity * (near[first + column] - around)
-            better = (contrast > best[column]) & (around > faintest)
-            best[column] = contrast if better else best[column]
-            best_row[column] = row if better else best_row[column]
+            contrast = near[first + column] - around
+            higher = contrast > excess[column]
+            excess[column] = contrast if higher else excess[column]
+            excess_row[column] = row if higher else excess_row[column]
+            lower = (-contrast > deficit[column]) & (around > faintest)
+            deficit[column] = -contrast if lower else deficit[column]
+            deficit_row[column] = row if lower else deficit_row[column]
+    return _first_largest(excess, excess_row), _first_largest(deficit, deficit_row)
+
+
+@njit(cache=True, nogil=True)
+def _first_largest(best: FloatArray, best_row: FloatArray) -> tuple[float, int, int]:
+    """Return the largest of all columns' values (w,), its x and its y: of several, the first by row."""
     x = 0
-    for column in range(padded.width):
+    for column in range(len(best)):
         higher = best[column] == best[x] and best_row[column] < best_row[x]
         if best[column] > best[x] or higher:
             x = column
