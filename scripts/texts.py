@@ -99,7 +99,7 @@ def _kind(node: ast.AST) -> str:
 def _paragraphs(kind: str, line: int, text: str) -> Iterator[Text]:
     """Yield the paragraphs and list items of a docstring, without code; the first is of the kind."""
     end = 0
-    for part in re.split(r"(\n\s*(?:\n|(?=- )|(?=\| )|(?=[\w, ]+: )|(?:Args|Returns|Raises|Yields):\n))", text):
+    for part in re.split(r"(\n\s*(?:\n|(?=[-|] )|(?=[\w, ]+: )|(?:Args|Returns|Raises|Yields):\n))", text):
         begin, end = end, end + len(part)
         if part.strip():
             yield Text(kind, line + text.count("\n", 0, begin), " ".join(_without_code(part).split()))
