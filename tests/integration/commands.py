@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -64,20 +65,22 @@ class CommandServer:
         """Wait for a command in this environment, without any input; end it if nobody waits any more."""
         self._channel = channel = self._channel or self._start()
         request = json.dumps([arguments, dict(environment)]).encode()
-        with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
-            socket.send_fds(channel, [request], [stdout.fileno(), stderr.fileno()])
-            pid = await _number(channel)
+        answers, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        answers.setblocking(False)
+        with answers, tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+            with theirs:
+                socket.send_fds(channel, [request], [stdout.fileno(), stderr.fileno(), theirs.fileno()])
+            pid = await _number(answers)
             try:
-                exit_code = await _number(channel)
+                exit_code = await _number(answers)
             except BaseException:
                 os.kill(pid, signal.SIGKILL)
-                await _number(channel)
                 raise
             return Result(exit_code, _content(stdout), _content(stderr))
 
 
-async def _number(channel: socket.socket) -> int:
-    answer = await asyncio.get_running_loop().sock_recv(channel, 32)
+async def _number(answers: socket.socket) -> int:
+    answer = await asyncio.get_running_loop().sock_recv(answers, 32)
     assert answer, "the process that forks commands has ended"
     return int(answer)
 
@@ -94,17 +97,21 @@ def _serve() -> None:
     assert len([*Path("/proc/self/task").iterdir()]) == 1, "a fork would lack the other threads"
     gc.freeze()  # a collection would write to every object, and so copy every page
     channel = socket.socket(fileno=sys.stdin.fileno())
-    while files := (received := socket.recv_fds(channel, _MAX_BYTES, 2))[1]:
+    while files := (received := socket.recv_fds(channel, _MAX_BYTES, 3))[1]:
+        *outputs, answers = files
         if (pid := os.fork()) == 0:
             channel.detach()  # its number is that of standard input, which is replaced
+            os.close(answers)
             arguments, environment = json.loads(received[0])
-            _become(files, environment)
+            _become(outputs, environment)
             sys.argv = ["shotwatch", *arguments]
             sys.exit(app())
-        for file in files:
+        for file in outputs:
             os.close(file)
-        channel.send(str(pid).encode())
-        channel.send(str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])).encode())
+        with socket.socket(fileno=answers) as to, suppress(BrokenPipeError):
+            to.send(str(pid).encode())
+            _, status = os.waitpid(pid, 0)
+            to.send(str(os.waitstatus_to_exitcode(status)).encode())
 
 
 def _become(outputs: list[int], environment: Mapping[str, str]) -> None:
