@@ -1,6 +1,7 @@
 """The embedded stack, started once for all integration tests and stopped after the last of them."""
 
 import asyncio
+import os
 import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -20,6 +21,7 @@ from shotwatch_common.facility_file import load_facility
 from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.telemetry import configure_logs
+from shotwatch_embedded.forks import NO_THREADS
 from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.ports import LOOPBACK
 from shotwatch_embedded.private import private_files
@@ -35,6 +37,7 @@ from tests.installing import alone
 from tests.integration.certificates import Certificates
 from tests.ports import PORTS
 
+from .commands import CommandServer
 from .processes import running as running_process
 from .prometheus import Prometheus, Targets, started
 from .query_world import World, started_world
@@ -71,6 +74,8 @@ class Running:
     facility: Facility
     store: ObjectStore
     archive: Archive
+    commands: CommandServer | None = None
+    """What runs `shotwatch`; None where no test gives a command."""
 
     async def upload(self, *paths: Path) -> None:
         uploads = planned_uploads(paths)
@@ -120,8 +125,9 @@ async def running(
         settings = settings_of(
             variables | {"SHOTWATCH_BROKER_URL": as_tester(variables["SHOTWATCH_BROKER_URL"])}
         )
-        async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
-            yield Running(stack, settings, load_facility(facility), store, archive)
+        with CommandServer({**os.environ, **NO_THREADS, **recording_as("engineer")}) as commands:
+            async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
+                yield Running(stack, settings, load_facility(facility), store, archive, commands)
 
 
 def show_broker_metrics(folder: Path, port: int) -> None:

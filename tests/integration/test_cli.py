@@ -8,7 +8,6 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from shotwatch_simulator.simulation import Simulation, simulate
 from tests.chaos.links import links_to, through
 from tests.facilities import FACILITY
 
+from .commands import Result
 from .conftest import Running
 from .recorder import recording_as
 from .waiting import DEADLINE_S
@@ -34,32 +34,13 @@ NOBODY = "amqp://guest:guest@127.0.0.1:1/"
 SHOTWATCH = Path(sys.executable).with_name("shotwatch")
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """The outcome of a command."""
-
-    exit_code: int | None
-    stdout: str
-    stderr: str
-
-    @property
-    def documents(self) -> list[Any]:
-        return [json.loads(line) for line in self.stdout.splitlines()]
-
-
 @asynccontextmanager
 async def started(
     root: Path, *arguments: str, environment: Mapping[str, str] | None = None
 ) -> AsyncIterator[Process]:
     """A process with the command; a test that fails does not leave it to the next ones."""
-    settings = {
-        "SHOTWATCH_ROOT": str(root),
-        "SHOTWATCH_FACILITY": str(FACILITY),
-        **recording_as("engineer"),
-        **(environment or {}),
-    }
     process = await asyncio.create_subprocess_exec(
-        SHOTWATCH, *arguments, env={**os.environ, **settings}, stdout=PIPE, stderr=PIPE
+        SHOTWATCH, *arguments, env=environment_of(root) | (environment or {}), stdout=PIPE, stderr=PIPE
     )
     try:
         yield process
@@ -68,9 +49,19 @@ async def started(
             process.kill()
 
 
+def environment_of(root: Path) -> dict[str, str]:
+    """The environment of a command for the stack in this folder."""
+    settings = {"SHOTWATCH_ROOT": str(root), "SHOTWATCH_FACILITY": str(FACILITY)}
+    return {**os.environ, **settings, **recording_as("engineer")}
+
+
 async def shotwatch(
     running: Running, *arguments: str, environment: Mapping[str, str] | None = None
 ) -> Result:
+    """A command; with variables of its own, some of which act at the import, it is not forked."""
+    if environment is None:
+        assert running.commands is not None
+        return await running.commands.run(arguments, environment_of(running.stack.folder.parent))
     async with started(running.stack.folder.parent, *arguments, environment=environment) as process:
         stdout, stderr = await process.communicate()
     return Result(process.returncode, stdout.decode(), stderr.decode())

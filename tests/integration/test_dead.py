@@ -20,8 +20,9 @@ from shotwatch_shots.vocabulary import ObjectState
 from shotwatch_simulator.simulation import Simulation, simulate
 from tests.broker import TOPOLOGY
 
+from .commands import Result
 from .conftest import Running, until
-from .test_cli import Result, audited, shotwatch
+from .test_cli import audited, shotwatch
 
 WIDE = {"COLUMNS": "1000"}
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -462,8 +462,9 @@ async def test_one_replica_beside_gives_the_same_shots_and_events_as_two(
     minute = simulation(running, datetime(2022, 7, 4, 8, tzinfo=UTC), kinds=RULES)
     files = list(simulate(minute, tmp_path / "files"))
     await running.upload(*files)
-    facility = running.settings.facility
-    async with Stack.claim(tmp_path, "beside", facility=facility, settings={}) as beside:
+    facility, reader = running.settings.facility, running.stack.environment("inference")
+    registry = {name: value for name, value in reader.items() if name.startswith("SHOTWATCH_MODELS_")}
+    async with Stack.claim(tmp_path, "beside", facility=facility, settings=registry) as beside:
         beside.start_services(spec for spec in path_services() if spec.name != "query")
         await beside.services_ready()
         settings = settings_of(beside.environment())
