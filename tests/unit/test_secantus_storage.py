@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from secantus import storage as own_storage
+from secantus.sortkey import encode_value_directed
 from secantus.storage import _IDX_ENTRIES_TABLE, _IDX_TABLE, Storage
 
-from shotwatch_embedded.servers.secantus_storage import LeanStorage
+from shotwatch_embedded.servers.secantus_storage import Codes, LeanStorage
 
 PLACE = "facility", "objects"
 INDEXES = {
@@ -171,3 +172,11 @@ def test_no_statement_waits_for_the_disk_while_it_holds_the_lock_of_its_collecti
     perform(ours, "delete_matching", {"_id": 0}, journal=True)
 
     assert waited == [False, False, False]
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+def test_codes_that_are_kept_are_those_of_secantusdb(direction: int) -> None:
+    values = [1, True, 1.0, 0, False, -0.0, None, "1", "", "x" * 1000, 2**53, -(2**63), [1, "1"], {"a": 1}]
+    codes = Codes()
+    for value in (*values, *values):
+        assert codes(value, direction) == encode_value_directed(value, direction), value

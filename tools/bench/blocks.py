@@ -41,7 +41,8 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 async def main() -> None:
     frames = made_frames()
     on = np.ones(len(frames), np.bool_)
-    block = write_block(Block("camera", np.arange(len(frames)), ["ON"] * len(frames), on, {"image": frames}))
+    records = Block("camera", np.arange(len(frames)), ["ON"] * len(frames), on, {"image": frames})
+    block = write_block(records)
     print(f"a block of {len(block) / 1e6:.1f} MB, load {os.getloadavg()[0]:.1f}; ms per MB, client + store")
     with TemporaryDirectory() as folder, TemporaryDirectory(dir="/dev/shm") as memory:
         async with running_store(Path(folder)) as (plain, pid):
@@ -55,7 +56,7 @@ async def main() -> None:
                 for n in range(TURNS)
             ]
             for title, used in {"store alone": plain, "block cache": cached}.items():
-                await measured(f"{title}, put", lambda n, used=used: put_block(used, refs[n], block))
+                await measured(f"{title}, put", lambda n, used=used: put_block(used, refs[n], records))
                 await measured(f"{title}, fetch", lambda n, used=used: fetch_block(used, refs[n]))
     print_codecs(block)
 

@@ -31,6 +31,7 @@ from secantus.storage import wt
 
 from shotwatch_common.listening import listener
 from shotwatch_embedded.servers.secantus_limits import LimitedStorage
+from shotwatch_embedded.servers.secantus_storage import keep_codes
 
 _ACCOUNTS = "admin"
 """The database in which MongoDB's clients expect accounts."""
@@ -106,6 +107,7 @@ def main() -> None:
     """Serve until SIGTERM or SIGINT."""
     secantus_server.dispatch = _dispatch_durably
     secantus_server.Storage = LimitedStorage
+    keep_codes()
     arguments = _arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     server = _Server(

@@ -10,7 +10,10 @@ own class (tests/unit/test_secantus_storage.py compares them).
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 
+from secantus import storage as own
+from secantus.sortkey import encode_value_directed
 from secantus.storage import (
     _IDX_TABLE,
     Storage,
@@ -24,6 +27,9 @@ Index = tuple[str, Mapping[str, object], bool, bool]
 """Name, fields, and whether it is sparse and unique."""
 Definition = tuple[str, Mapping[str, object], Mapping[str, object]]
 """Name, fields and options of an index, as they are stored."""
+_MOST_KEPT = 4096
+_LONGEST_KEPT = 128
+"""Length up to which the code of a text is kept, in characters."""
 
 
 class LeanStorage(Storage):  # type: ignore[misc]  # it has no types
@@ -191,3 +197,26 @@ def _value_at(path: str, document: Document) -> object:
     for name in path.split("."):
         value = value.get(name) if isinstance(value, dict) else None
     return value
+
+
+def keep_codes() -> None:
+    """Let SecantusDB keep what it encodes for indexes."""
+    own.encode_value_directed = Codes()
+
+
+class Codes:
+    """The codes of values in indexes, as SecantusDB makes them. Those of short texts and numbers are kept.
+
+    A shot's time is in six index entries, and its place and marks are those of the other shots.
+    """
+
+    def __init__(self) -> None:
+        self._kept = lru_cache(maxsize=_MOST_KEPT)(encode_value_directed)
+
+    def __call__(self, value: object, direction: int = 1, *, collation: object = None) -> bytes:
+        is_kept = type(value) is int or (type(value) is str and len(value) <= _LONGEST_KEPT)
+        if is_kept and collation is None:
+            code: bytes = self._kept(value, direction)
+        else:
+            code = encode_value_directed(value, direction, collation=collation)
+        return code
