@@ -132,6 +132,7 @@ DATABASE: Mapping[str, DocumentRights] = _parsed(
             "devices": "find",
             "measurements": "find remove",
             "retention": "find insert update",
+            "tables": "find insert update remove",
             "feedback": "find",
             "calibration_constants": "find insert",
             "trends": "find insert update",
@@ -207,6 +208,7 @@ STORE: Mapping[str, ObjectRights] = _parsed(
     ObjectAction,
     {
         "uploader": {"inbox": "write"},
+        "researcher": {"tables": "list read"},
         "ingest": {
             "inbox": "list read remove",
             "data": "list read write",
@@ -223,8 +225,9 @@ STORE: Mapping[str, ObjectRights] = _parsed(
             f"data/{CALIBRATION}": "read write",
             "errors": "list read",
             "blocks": "list read",
+            "tables": "list read write remove",
         },
-        "query": {"blocks": "list read"},
+        "query": {"blocks": "list read", "tables": "list read"},
         "training": {"data": "list read", "blocks": "list read", "datasets": "list read write remove"},
         "engineer": {
             "inbox": "list read write",
@@ -237,7 +240,8 @@ STORE: Mapping[str, ObjectRights] = _parsed(
         MONITOR: {},
     },
 )
-"""Account of the object store → bucket → what it may do there. The control system uses `uploader`."""
+"""Account of the object store → bucket → what it may do there. The control system uses `uploader`, and
+who reads day tables directly `researcher`."""
 
 _S3_ACTIONS = {
     ObjectAction.READ: "s3:GetObject",
@@ -297,4 +301,5 @@ _BUCKET_SETTINGS = {
     "errors": "error_bucket",
     "blocks": "block_bucket",
     "datasets": "dataset_bucket",
+    "tables": "table_bucket",
 }
