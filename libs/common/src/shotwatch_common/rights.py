@@ -287,19 +287,9 @@ def _allowed(rights: ObjectRights, settings: Settings) -> Iterator[tuple[str, st
     """Yield each allowed action with its resource."""
     for place, actions in rights.items():
         bucket, _, folder = place.partition("/")
-        name = getattr(settings, _BUCKET_SETTINGS[bucket])
+        name = getattr(settings, f"{bucket.removesuffix('s')}_bucket")
         for action in sorted(actions):
             if action is ObjectAction.LIST:
                 yield "s3:ListBucket", name
             else:
                 yield _S3_ACTIONS[action], f"{name}/{folder}*"
-
-
-_BUCKET_SETTINGS = {
-    "inbox": "inbox_bucket",
-    "data": "data_bucket",
-    "errors": "error_bucket",
-    "blocks": "block_bucket",
-    "datasets": "dataset_bucket",
-    "tables": "table_bucket",
-}

@@ -76,11 +76,11 @@ def make_table(
     parts = list(_parts(in_order, batches))
     columns = _shot_columns(in_order, events)
     for group, name in schema.devices.items():
-        for column, array in _member_columns(group, parts, len(in_order)).items():
-            columns[f"{name}.{column}"] = array
-    for each in schema.columns:
-        if each.name not in columns:
-            columns[each.name] = _feature(each.device, each.of_device, parts, len(in_order))
+        for of_record, array in _member_columns(group, parts, len(in_order)).items():
+            columns[f"{name}.{of_record}"] = array
+    for name, column in schema.by_name.items():
+        if name not in columns:
+            columns[name] = _feature(column.device, column.of_device, parts, len(in_order))
     return pa.table([columns[name] for name in schema.arrow.names], schema=schema.arrow)
 
 

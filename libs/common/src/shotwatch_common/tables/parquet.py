@@ -43,7 +43,7 @@ def read_table(data: bytes | pa.Buffer, key: str) -> pa.Table:
         ValueError: the bytes are not a Parquet file; the message names the object.
     """
     try:
-        return pq.read_table(pa.BufferReader(data), use_threads=False)
+        return pq.read_table(pa.BufferReader(data), use_threads=False, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{key}: not a shot table: {error}") from error
 
@@ -55,15 +55,10 @@ def upserted(schema: ShotTableSchema, before: pa.Table | None, shots: Sequence[p
     of devices that the facility file no longer lists.
     """
     fresh = pa.concat_tables(shots) if shots else schema.arrow.empty_table()
-    if before is None:
-        merged = fresh
-    else:
-        kept = before.filter(pc.invert(pc.is_in(before["shot"], fresh["shot"].combine_chunks())))
-        merged = pa.concat_tables([fresh, kept], promote_options="default")
+    tables = [fresh] if before is None else [fresh, before]
+    merged = pa.concat_tables(tables, promote_options="default").unify_dictionaries()
     order = pc.sort_indices(merged, [("time", "ascending"), ("shot", "ascending")])
-    return (
-        merged.unify_dictionaries()
-        .take(order)
-        .combine_chunks()
-        .replace_schema_metadata(schema.arrow.metadata)
-    )
+    # Tables of an hour are large, so they are copied once: `take` leaves out what is replaced.
+    replaced = pc.is_in(merged["shot"], fresh["shot"].combine_chunks())
+    stays = pc.or_(pc.less(order, fresh.num_rows), pc.invert(replaced.take(order)))
+    return merged.take(order.filter(stays)).replace_schema_metadata(schema.arrow.metadata)

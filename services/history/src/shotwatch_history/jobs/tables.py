@@ -75,7 +75,7 @@ class TableCompaction:
         """By the monotonic clock, in seconds."""
 
     async def poll(self) -> None:
-        """Note what has changed, and write the hours that are due, oldest change first.
+        """Record what has changed, and write the hours that are due, oldest change first.
 
         Raises:
             Retry: a server does not answer.
@@ -94,7 +94,7 @@ class TableCompaction:
         return await self._archive.tables.lease(self._holder, LEASE_MS)
 
     async def _note_changes(self) -> None:
-        """Note the hours of the batches that were judged or measured since the last call."""
+        """Record the hours of the batches that were judged or measured since the last call."""
         now, deadline = epoch_now(), monotonic() + BUDGET_S
         until = await self._archive.tables.noted_until()
         first = await self._archive.shots.first_judged() if until is None else until - _OVERLAP_MS
@@ -118,6 +118,7 @@ class TableCompaction:
         began = monotonic()
         if began <= deadline and await self._write(due[name]):
             self._paused_until = monotonic() + _PAUSE * (monotonic() - began)
+            pa.default_memory_pool().release_unused()
 
     async def _write(self, hour: ChangedHour) -> bool:
         """Write the file and the manifest of an hour; return whether the lease still holds."""
