@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shotwatch_common.facility_file import load_facility
@@ -65,6 +65,7 @@ def a_batch(batch_id: str, pulses: list[int], data: Any) -> ShotBatch:
     )
 
 
+@settings(max_examples=15)
 @given(st.data())
 def test_each_row_is_its_shot(data: Any) -> None:
     seconds = data.draw(st.lists(st.integers(0, 40), unique=True, min_size=1, max_size=8))

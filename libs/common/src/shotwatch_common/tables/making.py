@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from shotwatch_common.tables.announced import Announced
-from shotwatch_common.tables.schema import ShotTableSchema
+from shotwatch_common.tables.schema import TEXTS, ShotTableSchema
 from shotwatch_shots.batch import ABSENT, Indices, Member, ShotBatch
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.records import VALID
@@ -30,7 +30,7 @@ class MeasuredBatch:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _BatchRows:
     """The shots of a table that belong to one batch."""
 
     rows: Indices
@@ -84,14 +84,14 @@ def make_table(
     return pa.table([columns[name] for name in schema.arrow.names], schema=schema.arrow)
 
 
-def _parts(shots: Sequence[JudgedShot], batches: Mapping[str, MeasuredBatch]) -> Iterator[_Part]:
+def _parts(shots: Sequence[JudgedShot], batches: Mapping[str, MeasuredBatch]) -> Iterator[_BatchRows]:
     rows: dict[str, list[int]] = defaultdict(list)
     for n, shot in enumerate(shots):
         rows[shot.batch].append(n)
     for batch, of_batch in rows.items():
         if batch in batches:
             indices = np.array([shots[n].index for n in of_batch], np.intp)
-            yield _Part(np.array(of_batch, np.intp), indices, batches[batch])
+            yield _BatchRows(np.array(of_batch, np.intp), indices, batches[batch])
 
 
 def _shot_columns(shots: Sequence[JudgedShot], events: Sequence[AnomalyEvent]) -> dict[str, pa.Array]:
@@ -121,10 +121,10 @@ def _words(texts: Sequence[str | None]) -> pa.DictionaryArray:
 
 
 def _texts(texts: Sequence[Sequence[str]]) -> pa.ListArray:
-    return pa.array([list(map(str, each)) for each in texts], pa.list_(pa.string()))
+    return pa.array([list(map(str, each)) for each in texts], TEXTS)
 
 
-def _member_columns(device: str, parts: Sequence[_Part], rows: int) -> dict[str, pa.Array]:
+def _member_columns(device: str, parts: Sequence[_BatchRows], rows: int) -> dict[str, pa.Array]:
     """Return the columns of a device's record; missing for shots to which the device does not belong."""
     verdict, raw_object, block = _Words(rows), _Words(rows), _Words(rows)
     on, known = np.zeros(rows, np.bool_), np.zeros(rows, np.bool_)
@@ -154,7 +154,7 @@ def _verdicts(member: Member, shots: Indices) -> NDArray[np.int64]:
     return np.where(member.source[shots] == ABSENT, 0, member.verdict[shots] - VALID + 1)
 
 
-def _feature(device: str, feature: str, parts: Sequence[_Part], rows: int) -> pa.Array:
+def _feature(device: str, feature: str, parts: Sequence[_BatchRows], rows: int) -> pa.Array:
     values = np.full(rows, np.nan, np.float32)
     for part in parts:
         measured = part.of.measured.get(device, {}).get(feature)

@@ -32,7 +32,8 @@ METADATA_KEY = b"shotwatch"
 _NOT_IN_IDENTIFIERS = re.compile(r"[^A-Za-z0-9_]")
 _WORDS = pa.dictionary(pa.int32(), pa.string())
 """Text that repeats from row to row."""
-_TEXTS = pa.list_(pa.string())
+TEXTS = pa.list_(pa.field("element", pa.string()))
+"""Several texts in a row. The field has the name that Parquet gives it."""
 NO_BOUNDS = (-inf, inf)
 
 
@@ -69,7 +70,7 @@ SHOT_COLUMNS = (
     TableColumn("interval", _WORDS, "Interval of the series, such as 100ms."),
     TableColumn("revision", pa.int32(), "How often the shot was closed, from 1.", "", (1, inf)),
     TableColumn("complete", pa.bool_(), "Whether every kind of device of the place has a valid record."),
-    TableColumn("missing", _TEXTS, "Group names of the devices without a record."),
+    TableColumn("missing", TEXTS, "Group names of the devices without a record."),
     TableColumn(
         "score",
         pa.float64(),
@@ -78,9 +79,9 @@ SHOT_COLUMNS = (
     TableColumn("threshold", pa.float64(), "Scores above this are anomalies. Missing without a model."),
     TableColumn("anomalous", pa.bool_(), "Whether the shot has an anomaly of any kind."),
     TableColumn("severity", _WORDS, "Highest severity of its anomalies: info, warning or critical."),
-    TableColumn("kinds", _TEXTS, "Kinds of its anomalies."),
-    TableColumn("events", _TEXTS, "Ids of the events about this revision of the shot."),
-    TableColumn("incidents", _TEXTS, "Ids of the incidents that the shot belongs to."),
+    TableColumn("kinds", TEXTS, "Kinds of its anomalies."),
+    TableColumn("events", TEXTS, "Ids of the events about the anomalies that it has."),
+    TableColumn("incidents", TEXTS, "Ids of the incidents that the shot belongs to."),
     TableColumn("model", _WORDS, "Version of the model that scored it."),
     TableColumn("trace_id", pa.string(), "Trace in which it was judged."),
     TableColumn("judged_at", pa.timestamp("ms", "UTC"), "When it was judged."),
