@@ -54,6 +54,8 @@ IMPATIENT = {
     "SHOTWATCH_CALIBRATION_POLL_SECONDS": "2",
 }
 """Each of history's checks reads the data of all places, while other tests want the database."""
+FAULTS = "faults"
+"""The folder of a stack in which fault points are armed."""
 FOREVER_MS = 2**53
 LATENESS_S = {"1s": 5, "100ms": 5, "60s": 5}
 """What never comes is waited for until then."""
@@ -63,6 +65,11 @@ def impatient(service: ServiceSpec) -> ServiceSpec:
     """The service, polling every few seconds instead of now and then, and recorded."""
     environment = {**service.environment, **IMPATIENT, **recording_as(service.name)}
     return replace(service, environment=environment)
+
+
+def breakable(service: ServiceSpec, faults: Path) -> ServiceSpec:
+    """The service, which dies where a fault point is armed in a folder."""
+    return replace(service, environment={**service.environment, "SHOTWATCH_FAULTS": str(faults)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +126,9 @@ async def running(
     show_broker_metrics(claimed.folder / "broker", broker_metrics_port)
     admit_tester(claimed.folder / "broker")
     async with claimed as stack:
-        stack.start_services(map(impatient, path_services(TWO_OF_MOST)))
+        faults = stack.folder / FAULTS
+        faults.mkdir()
+        stack.start_services(breakable(impatient(each), faults) for each in path_services(TWO_OF_MOST))
         await stack.services_ready()
         variables = stack.environment()
         settings = settings_of(

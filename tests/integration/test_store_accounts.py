@@ -41,6 +41,7 @@ PLACES = (
     "blocks",
     "blocks/residuals/",
     "datasets",
+    "tables",
     "foreign",
 )
 SECRETS = {account: f"secret key of {account}" for account in STORE}

@@ -37,6 +37,7 @@ ROUND_S = 20.0
 OF_AN_ATTEMPT = {
     *("at", "attempt", "closed_at", "deadline", "joined_at", "judged_at", "outbox_since", "published_at"),
     *("seen_at", "since", "stored_at", "version"),
+    *("detailed_at", "due_at", "first_at", "last_at", "leased_until", "noted_until"),
 }
 """Fields whose numbers count attempts, or are the time of an attempt."""
 UPPER_BOUNDS = "at_most"
@@ -94,7 +95,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.database = DatabaseClient(self.effects)
-        buckets: dict[str, Any] = {name: {} for name in ("inbox", "data", "blocks", "errors")}
+        buckets: dict[str, Any] = {name: {} for name in ("inbox", "data", "blocks", "errors", "tables")}
         self.store = StoreClient(self.effects, buckets)
         self.models = Registered(self.effects)
 

@@ -487,7 +487,7 @@ def test_every_service_has_its_own_account_of_the_database_and_of_the_store():
         assert reported["SHOTWATCH_STORE_ACCESS_KEY"] == f"shotwatch-{account}"
         assert reported["SHOTWATCH_STORE_SECRET_KEY_FILE"] == "/run/secrets/store-secret-key"
         assert mounted["store-secret-key"] == f"store-{account}-secret-key"
-    assert set(account_of.values()) == DATABASE.keys() == STORE.keys() - {"uploader", MONITOR}
+    assert set(account_of.values()) == DATABASE.keys() == STORE.keys() - {"uploader", "researcher", MONITOR}
 
 
 def test_the_set_ups_make_every_account_with_the_secret_that_its_service_has(tmp_path: Path):

@@ -67,7 +67,7 @@ def test_every_secret_that_can_be_replaced_is_in_the_table() -> None:
     )
     named = set(re.findall(r"`([a-zA-Z-]+)`", " ".join(rows)))
     listed = re.findall(r"^([a-z-]+) +random$", (ROOT / "deploy" / "secrets.txt").read_text(), re.MULTILINE)
-    services = "|".join([*(each for each in SERVICES), "uploader", "engineer"])
+    services = "|".join([*(each for each in SERVICES), "uploader", "researcher", "engineer"])
     assert {
         each for each in listed if {each, re.sub(rf"-({services})-", "-SERVICE-", each)}.isdisjoint(named)
     } == set()

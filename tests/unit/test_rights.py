@@ -137,6 +137,7 @@ def test_only_those_who_tidy_up_may_remove() -> None:
         ("history", "records"),
         ("history", "shot_counts"),
         ("history", "shots"),
+        ("history", "tables"),
         ("history", "unused_sources"),
         ("history", "windows"),
         ("engineer", "batches"),
@@ -145,6 +146,7 @@ def test_only_those_who_tidy_up_may_remove() -> None:
     }
     assert {account for account, rights in STORE.items() for a in rights.values() if "remove" in a} == {
         "ingest",
+        "history",
         "training",
         "engineer",
     }
@@ -161,7 +163,12 @@ def test_a_role_names_collections_of_one_database_and_no_action_that_is_not_in_t
 @pytest.mark.parametrize("account", STORE)
 def test_a_policy_names_buckets_of_the_settings_and_neither_all_actions_nor_all_buckets(account: str) -> None:
     settings = Settings.model_construct(
-        inbox_bucket="in", data_bucket="raw", error_bucket="bad", block_bucket="cut", dataset_bucket="sets"
+        inbox_bucket="in",
+        data_bucket="raw",
+        error_bucket="bad",
+        block_bucket="cut",
+        dataset_bucket="sets",
+        table_bucket="tab",
     )
     statements = [each for each in store_policy(account, settings)["Statement"] if each != METRICS]
     for statement in statements:
@@ -173,7 +180,7 @@ def test_a_policy_names_buckets_of_the_settings_and_neither_all_actions_nor_all_
                 "s3:ListBucket",
             }
             (resource,) = statement["Resource"]
-            assert re.fullmatch(r"arn:aws:s3:::(in|raw|bad|cut|sets)(/.*)?", resource)
+            assert re.fullmatch(r"arn:aws:s3:::(in|raw|bad|cut|sets|tab)(/.*)?", resource)
     assert bool(STORE[account]) == any(each["Effect"] == "Allow" for each in statements)
 
 

@@ -76,6 +76,7 @@ MONITOR = "monitor"
 
 STORE: Mapping[str, ObjectRights] = {
     "uploader": buckets({"inbox": "write"}),
+    "researcher": buckets({"tables": "list read"}),
     **{service.name: service.buckets for service in SERVICES},
     "engineer": buckets(
         {
@@ -89,7 +90,8 @@ STORE: Mapping[str, ObjectRights] = {
     ),
     MONITOR: {},
 }
-"""Account of the object store → bucket → what it may do there. The control system uses `uploader`."""
+"""Account of the object store → bucket → what it may do there. The control system uses `uploader`, and
+who reads day tables directly `researcher`."""
 
 _S3_ACTIONS = {
     ObjectAction.READ: "s3:GetObject",
@@ -135,18 +137,9 @@ def _allowed(rights: ObjectRights, settings: Settings) -> Iterator[tuple[str, st
     """Yield each allowed action with its resource."""
     for place, actions in rights.items():
         bucket, _, folder = place.partition("/")
-        name = getattr(settings, _BUCKET_SETTINGS[bucket])
+        name = getattr(settings, f"{bucket.removesuffix('s')}_bucket")
         for action in sorted(actions):
             if action is ObjectAction.LIST:
                 yield "s3:ListBucket", name
             else:
                 yield _S3_ACTIONS[action], f"{name}/{folder}*"
-
-
-_BUCKET_SETTINGS = {
-    "inbox": "inbox_bucket",
-    "data": "data_bucket",
-    "errors": "error_bucket",
-    "blocks": "block_bucket",
-    "datasets": "dataset_bucket",
-}

@@ -164,6 +164,7 @@ SERVICES = (
                 "devices": "find",
                 "measurements": "find remove",
                 "retention": "find insert update",
+                "tables": "find insert update remove",
                 "feedback": "find",
                 "calibration_constants": "find insert",
                 "trends": "find insert update",
@@ -183,12 +184,13 @@ SERVICES = (
                 f"data/{CALIBRATION}": "read write",
                 "errors": "list read",
                 "blocks": "list read",
+                "tables": "list read write remove",
             }
         ),
         announces=SLOW_CHANGES,
         models=ModelsAccount.READER,
         block_cache=True,
-        resources=Resources(memory_mib=1024, reserved_mib=640),
+        resources=Resources(memory_mib=1536, reserved_mib=640),  # an hour of a day table takes 0.5 GiB
     ),
     ServiceEntry(
         name="query",
@@ -215,7 +217,7 @@ SERVICES = (
                 "audit": "find insert",
             }
         ),
-        buckets=buckets({"blocks": "list read"}),
+        buckets=buckets({"blocks": "list read", "tables": "list read"}),
         on_broker=False,
         models=ModelsAccount.READER,
         block_cache=True,

@@ -145,6 +145,8 @@ class Settings(SystemSettings):
     """Bucket for blocks, which hold the records of files."""
     dataset_bucket: str = _prefixed("datasets", 3)
     """Bucket for training sets."""
+    table_bucket: str = _prefixed("tables", 3)
+    """Bucket for day tables: the shots of each place as columns."""
     block_cache: Path | None = None
     """Folder, best in memory (tmpfs), in which ingest keeps recent blocks for services on the same machine.
 
@@ -171,6 +173,7 @@ class Settings(SystemSettings):
             self.error_bucket,
             self.block_bucket,
             self.dataset_bucket,
+            self.table_bucket,
         )
 
 

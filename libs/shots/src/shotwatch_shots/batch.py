@@ -116,6 +116,16 @@ class ShotBatch(StageMessage, Columnar):
         return [member for member in self.members if member.kind in kinds]
 
 
+@dataclass(frozen=True, slots=True)
+class CompletedBatch:
+    """A batch of which something is new that people query."""
+
+    batch_id: str
+    window: str
+    at: int
+    """When it was judged or measured in detail, epoch ms."""
+
+
 class ShotsMeasured(StageMessage):
     """features → inference: the same shots, measured. The archive has their measurements, by batch."""
 

@@ -120,6 +120,7 @@ class Measurer:
                 )
         await self._context.archive.measurements.keep(shots, source, found.columns)
         faults.reach("features.after_detail")
+        await self._context.archive.batches.detailed(shots.batch_id)
 
     def _known(self, device: str) -> Known:
         datasets = self._context.facility.device_type(device).datasets

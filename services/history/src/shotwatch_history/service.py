@@ -1,4 +1,4 @@
-"""history: keep references, report slow changes and drift, check ledger and promotions, delete old data.
+"""history: keep references, report slow changes and drift, check ledger, write day tables, delete old data.
 
 Consumes nothing; checks the archive periodically. Publishes `AnomalyEvent` of kinds `trend` and `drift`.
 
@@ -9,7 +9,8 @@ version: drift is reported once. A reference is added to the calibration store a
 the service dies before that, the arrays remain without any reference to them. A check of the ledger writes
 only its own result, under the id of the hour or day that was checked. The deletion of old shots marks the
 files as expired, then deletes the window, and the batch last. If the service dies in between, it finds the
-batch again. Two replicas delete the same.
+batch again. Two replicas delete the same. One replica writes day tables, the one with the lease: the file of
+an hour first, then the manifest that names it, then that the hour is written.
 """
 
 from contextlib import AsyncExitStack
@@ -23,6 +24,7 @@ from shotwatch_history.jobs.ledger import LedgerWatch
 from shotwatch_history.jobs.promotions import PromotionWatch
 from shotwatch_history.jobs.references import ReferenceRenewal
 from shotwatch_history.jobs.retention import BlockRetention, ShotRetention
+from shotwatch_history.jobs.tables import TableCompaction, TableRetention
 from shotwatch_history.jobs.trends import TrendWatch
 from shotwatch_history.settings import HistorySettings
 
@@ -32,6 +34,10 @@ RETENTION_POLL_S = 60.0
 """Pause between two deletions of old shots, in seconds."""
 BLOCK_POLL_S = 3600.0
 """Pause between two deletions of old blocks, in seconds."""
+TABLE_POLL_S = 10.0
+"""Pause between two checks for hours whose tables are to be written, in seconds."""
+TABLE_RETENTION_POLL_S = 3600.0
+"""Pause between two deletions of old tables, in seconds."""
 
 
 async def assemble(context: ServiceContext[HistorySettings], resources: AsyncExitStack) -> Service:
@@ -44,7 +50,9 @@ async def assemble(context: ServiceContext[HistorySettings], resources: AsyncExi
         (settings.drift_poll_seconds, DriftWatch(context, registry).poll),
         (settings.drift_poll_seconds, PromotionWatch(context).poll),
         (LEDGER_POLL_S, LedgerWatch(context).poll),
+        (TABLE_POLL_S, TableCompaction(context).poll),
         *([(RETENTION_POLL_S, ShotRetention(context).poll)] if settings.shot_days else []),
+        *([(TABLE_RETENTION_POLL_S, TableRetention(context).poll)] if settings.table_days else []),
         *([(BLOCK_POLL_S, BlockRetention(context).poll)] if settings.delete_blocks_days else []),
     )
     return Service(background=tuple(partial(every, pause, job, context.log) for pause, job in jobs))

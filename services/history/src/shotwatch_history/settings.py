@@ -16,3 +16,5 @@ class HistorySettings(BrokerSettings):
     """Days after which judged shots are deleted, with their records and measurements; 0 keeps them."""
     delete_blocks_days: Days = 0
     """Days after which blocks are deleted from a store that cannot let them expire itself; 0 keeps them."""
+    table_days: Days = 365
+    """Days after its last change after which a day table is deleted; 0 keeps them."""

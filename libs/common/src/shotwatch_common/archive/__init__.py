@@ -36,6 +36,7 @@ from shotwatch_common.archive.reprocessings import Reprocessings
 from shotwatch_common.archive.retention import Retention
 from shotwatch_common.archive.shadows import Shadows
 from shotwatch_common.archive.shots import Shots
+from shotwatch_common.archive.tables import Tables
 from shotwatch_common.archive.trends import Trends
 from shotwatch_common.archive.windows import Windows
 from shotwatch_common.settings import Settings
@@ -91,6 +92,7 @@ class Archive:
         self.reprocessings = Reprocessings(database)
         self.retention = Retention(database)
         self.shadows = Shadows(database)
+        self.tables = Tables(database)
         self.devices = Devices(database)
         self.frames = Frames(database)
 

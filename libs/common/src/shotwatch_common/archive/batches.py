@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from shotwatch_common.clock import epoch_now
-from shotwatch_shots.batch import ShotBatch
+from shotwatch_shots.batch import CompletedBatch, ShotBatch
 from shotwatch_shots.reconciliation.sides import ClosedShots
 from shotwatch_shots.vocabulary import ShotState
 
@@ -23,6 +23,7 @@ class _Pulses(BaseModel):
 class Batches:
     """Collection `batches`: `_id` is the batch id; `judged_at` is 0 until the batch's shots are written.
 
+    `detailed_at` is when its shots were last measured in detail. It is not set before that.
     `dead_lettered` is the reason why a message about the batch was dead-lettered, or "" if none was.
     """
 
@@ -34,6 +35,7 @@ class Batches:
         await self._batches.create_index([("judged_at", 1)])
         await self._batches.create_index([("arrived_at", 1)])
         await self._batches.create_index([("closed_at", 1)])
+        await self._batches.create_index([("detailed_at", 1)])
 
     async def add(self, batch: ShotBatch) -> None:
         """Store a batch; a batch that exists already stays unchanged."""
@@ -52,6 +54,10 @@ class Batches:
         """Mark a batch as judged: its shots are written and its events are published."""
         changes = {"judged_at": epoch_now(), "dead_lettered": ""}
         await self._batches.update_one({"_id": batch_id}, {"$set": changes})
+
+    async def detailed(self, batch_id: str) -> None:
+        """Record that shots of a batch were measured in detail, which may be after they were judged."""
+        await self._batches.update_one({"_id": batch_id}, {"$set": {"detailed_at": epoch_now()}})
 
     async def dead_letter(self, batch_id: str, stage: str, reason: str) -> None:
         """Record that a message about the batch was dead-lettered, unless the batch is already judged."""
@@ -113,6 +119,22 @@ class Batches:
         """Return the ids of the windows that had a batch judged in [start, end) (epoch ms)."""
         judged = {"judged_at": {"$gte": start_ms, "$lt": end_ms}}
         return sorted({each["window"] async for each in self._batches.find(judged, {"window": 1})})
+
+    async def completed(self, start_ms: int, end_ms: int) -> list[CompletedBatch]:
+        """Return the batches that were judged, or measured in detail, in [start, end) (epoch ms).
+
+        A batch that is not judged yet is left out; its judgement follows.
+        """
+        found: list[CompletedBatch] = []
+        for what in ("judged_at", "detailed_at"):
+            then = {what: {"$gte": start_ms, "$lt": end_ms}}
+            fields = {"window": 1, "judged_at": 1, what: 1}
+            found += [
+                CompletedBatch(d["_id"], d["window"], d[what])
+                async for d in self._batches.find(then, fields)
+                if d["judged_at"]
+            ]
+        return found
 
     async def last_judged(self, window_id: str) -> int | None:
         """Return when the last batch of a window was judged (epoch ms); None while one of them is not."""

@@ -165,6 +165,11 @@ class Events:
         found = self._events.find({"shot": {"$in": list(shots)}}, {"event": 1})
         return await _decoded(found, _event)
 
+    async def between(self, start_ms: int, end_ms: int) -> list[AnomalyEvent]:
+        """Return the events about shots with start <= pulse < end (epoch ms), of all places."""
+        then = {"time": {"$gte": start_ms, "$lt": end_ms}}
+        return await _decoded(self._events.find(then, {"event": 1}), _event)
+
     async def any_of(self, series: ShotSeries, start_ms: int, end_ms: int) -> bool:
         """Return whether there is an event of a series with start <= time < end (epoch ms)."""
         found = self._events.find({"time": {"$gte": start_ms, "$lt": end_ms}}, {"place": 1, "interval": 1})

@@ -9,7 +9,7 @@ from shotwatch_embedded.ports import LOOPBACK, Ports
 from shotwatch_embedded.servers import Server, probes, server_environment
 from shotwatch_embedded.servers.activation import activated
 
-BUCKETS = ("inbox", "data", "errors", "blocks", "datasets")
+BUCKETS = ("inbox", "data", "errors", "blocks", "datasets", "tables")
 
 
 def store(folder: Path, access_key: str, secret_key: str, ports: Ports, prefix: str = "") -> Server:

@@ -15,6 +15,7 @@ from shotwatch_shots.features.energy import ENERGY_FEATURES
 from shotwatch_shots.features.scores import SCORES
 from shotwatch_shots.features.spec import FeatureSpec, Indicator
 from shotwatch_shots.features.spectrum import SPECTRUM_FEATURES
+from shotwatch_shots.vocabulary import DeviceKind
 
 FEATURE_SPECS: Mapping[str, FeatureSpec] = MappingProxyType(
     {
@@ -29,6 +30,15 @@ FEATURE_SPECS: Mapping[str, FeatureSpec] = MappingProxyType(
         )
     }
 )
+FEATURES_OF_KIND: Mapping[DeviceKind, tuple[FeatureSpec, ...]] = MappingProxyType(
+    {
+        DeviceKind.CAMERA: (*BEAM_FEATURES, *POINTING_FEATURES, *DETAILED_FEATURES, *SCORES),
+        DeviceKind.SPECTRO: SPECTRUM_FEATURES,
+        DeviceKind.ENERGY_METER: ENERGY_FEATURES,
+        DeviceKind.OTHER: (),
+    }
+)
+"""Kind of device → what is measured of it, and how a model scores it."""
 INDICATORS: Mapping[str, Indicator] = MappingProxyType(
     {name: spec.indicator for name, spec in FEATURE_SPECS.items() if spec.indicator is not None}
 )

@@ -1,0 +1,175 @@
+"""Day tables on real servers hold what the REST API returns; what is reprocessed is replaced."""
+
+import asyncio
+import io
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import matplotlib
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from markdown_it import MarkdownIt
+
+from shotwatch_common.tables.table_store import TableStore
+from shotwatch_embedded.description import running_stacks
+from shotwatch_shots.place import ShotSeries
+from shotwatch_shots.pulses import epoch_ms
+from shotwatch_simulator.simulation import Simulation, simulate
+
+from .conftest import FAULTS, Running
+from .test_cli import shotwatch
+from .waiting import until
+
+SERIES = ShotSeries.parse("LA-FSD-00-1s")
+START = datetime(2024, 9, 1, 8, 59, 57, tzinfo=UTC)
+"""Three seconds before the end of an hour."""
+LENGTH = timedelta(seconds=7)
+DAY_MS = epoch_ms(datetime(2024, 9, 1, tzinfo=UTC))
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "day-tables.md"
+
+
+def simulated(running: Running, series: str, start: datetime, folder: Path) -> list[Path]:
+    expected = running.facility.expected_devices(ShotSeries.parse(series))
+    assert expected is not None
+    return list(simulate(Simulation(running.facility, (expected,), start, LENGTH), folder))
+
+
+async def rows(running: Running) -> list[dict[str, Any]]:
+    """Return the shots of the files that the manifest names."""
+    store = TableStore(running.store, running.settings.table_bucket)
+    found = []
+    for file in (await store.manifest(SERIES.place, DAY_MS)).files:
+        data = await running.store.get(running.settings.table_bucket, file.key)
+        found += pq.read_table(io.BytesIO(data)).to_pylist()
+    return found
+
+
+async def shots_of(api: httpx.AsyncClient) -> dict[str, dict[str, Any]]:
+    """Return what the REST API has of each shot."""
+    span = {"from": START.isoformat(), "to": (START + LENGTH).isoformat(), "place": str(SERIES.place)}
+    page = (await api.get("/api/v1/shots", params=span)).json()
+    return {each["id"]: (await api.get(f"/api/v1/shots/{each['id']}")).json() for each in page["shots"]}
+
+
+def agrees(row: dict[str, Any], shot: dict[str, Any]) -> bool:
+    """Return whether a row holds what the REST API returns of its shot."""
+    names = ("revision", "complete", "missing", "score", "threshold", "severity", "kinds", "trace_id")
+    members = {
+        f"{member['device'].replace('-', '_')}.{name}": member[name]
+        for member in shot["members"]
+        for name in ("verdict", "on", "block", "row", "raw_object")
+    }
+    measured = {name: value for name, value in row.items() if "." in name and isinstance(value, float)}
+    features = {
+        f"{each['device'].replace('-', '_')}.{each['name']}": each["value"] for each in shot["features"]
+    }
+    return (
+        row["time"].isoformat() == datetime.fromisoformat(shot["time"]).isoformat()
+        and {name: row[name] for name in names} == {name: shot[name] for name in names}
+        and {name: row[name] for name in members} == members
+        and measured.keys() == features.keys()
+        and all(measured[name] == pytest.approx(features[name], rel=1e-6) for name in features)
+    )
+
+
+@pytest.fixture(scope="module")
+async def recorded(running: Running, tmp_path_factory: pytest.TempPathFactory) -> Sequence[Path]:
+    files = simulated(running, str(SERIES), START, tmp_path_factory.mktemp("recorded"))
+    await running.upload(*files)
+    await running.judged()
+    return files
+
+
+@pytest.fixture
+async def api(running: Running) -> Any:
+    [stack] = running_stacks(running.stack.folder.parent)
+    key = {"Authorization": f"Bearer {stack.token}"}
+    async with httpx.AsyncClient(base_url=stack.query_urls[0], headers=key) as client:
+        yield client
+
+
+async def all_agree(running: Running, api: httpx.AsyncClient) -> bool:
+    """Return whether the table has each shot of the REST API once, with the same content, and no other."""
+    found, shots = await rows(running), await shots_of(api)
+    return (
+        bool(shots)
+        and sorted(row["shot"] for row in found) == sorted(shots)
+        and all(agrees(row, shots[row["shot"]]) for row in found)
+    )
+
+
+async def test_the_table_is_what_the_api_returns_and_reprocessing_replaces_it(
+    running: Running, recorded: Sequence[Path], api: httpx.AsyncClient
+) -> None:
+    await until(lambda: all_agree(running, api), "a table of all shots")
+    before = {row["shot"]: row["revision"] for row in await rows(running)}
+    assert len(before) == LENGTH.seconds
+    when = ("--from", START.isoformat(), "--to", (START + LENGTH).isoformat())
+    result = await shotwatch(running, "reprocess", *when, "--stage", "inference", "--rate", "6000", "--json")
+    assert result.exit_code == 0, result.stderr
+
+    async def replaced() -> bool:
+        now = {row["shot"]: row["revision"] for row in await rows(running)}
+        return now.keys() == before.keys() and all(now[shot] > before[shot] for shot in now)
+
+    await until(replaced, "a table of the new revisions", seconds=60)
+    await until(lambda: all_agree(running, api), "a table that agrees")
+
+
+@pytest.mark.parametrize("point", ["after_table_file", "after_manifest", "after_hour"])
+async def test_a_writer_that_dies_loses_no_shot_and_doubles_none(
+    running: Running, recorded: Sequence[Path], api: httpx.AsyncClient, point: str
+) -> None:
+    await until(lambda: all_agree(running, api), "a table of all shots")
+    armed = running.stack.folder / FAULTS / f"history.{point}"
+    armed.touch()
+    when = ("--from", START.isoformat(), "--to", (START + LENGTH).isoformat())
+    result = await shotwatch(running, "reprocess", *when, "--stage", "inference", "--rate", "6000", "--json")
+    assert result.exit_code == 0, result.stderr
+
+    async def died() -> bool:
+        return not armed.exists()
+
+    await until(died, "a death of history")
+    await until(lambda: all_agree(running, api), "a table that agrees")
+
+
+async def test_the_examples_of_the_guide_run_as_they_are_written(
+    running: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """All in one namespace, as in a notebook. Each library finds the same shots."""
+    day = datetime(2022, 7, 1, 10, tzinfo=UTC)
+    await running.upload(*simulated(running, "LA-A2-00-1s", day, tmp_path))
+    await running.judged()
+    store = TableStore(running.store, running.settings.table_bucket)
+    place, begins = ShotSeries.parse("LA-A2-00-1s").place, epoch_ms(day) // 86_400_000 * 86_400_000
+
+    async def written() -> bool:
+        return bool((await store.manifest(place, begins)).files)
+
+    await until(written, "a table of the day")
+    matplotlib.use("Agg")
+    for name, value in running.stack.environment().items():
+        if name.startswith("SHOTWATCH_STORE_"):
+            monkeypatch.setenv(name, value)
+    namespace: dict[str, Any] = {}
+    blocks = MarkdownIt().parse(GUIDE.read_text(encoding="utf-8"))
+    examples = [each.content for each in blocks if each.type == "fence" and each.info == "python"]
+    assert len(examples) == 5
+    await asyncio.to_thread(run, examples, namespace)
+    shots = namespace["shots"].to_table(columns=["time", "anomalous", namespace["energy"]])
+    assert shots.num_rows == len(namespace["frame"]) >= LENGTH.seconds
+    assert namespace["by_minute"]["anomalies"].sum() == pc.sum(shots["anomalous"]).as_py()
+    assert len(namespace["worst"]) == min(shots.num_rows, 10)
+    weak = pc.sum(pc.less(shots[namespace["energy"]], 60)).as_py() or 0
+    assert namespace["weak"].num_rows == weak
+    assert namespace["about"]["columns"]["energy"]["unit"] == "J"
+
+
+def run(examples: Sequence[str], namespace: dict[str, Any]) -> None:
+    for example in examples:
+        exec(compile(example, str(GUIDE), "exec"), namespace)
