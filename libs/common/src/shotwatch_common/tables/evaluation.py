@@ -8,7 +8,7 @@ three-valued logic. A number that is not finite, such as a ratio with 0, is miss
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
+from typing import TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,22 +25,21 @@ from shotwatch_shots.expressions.tree import (
     nodes,
 )
 
-Values = pa.Array | pa.Scalar
-"""The values of an expression, (n,), or one for all shots."""
-Operand = TypeVar("Operand", Values, pc.Expression)
+Operand: TypeAlias = pa.Array | pa.Scalar | pc.Expression
+"""The values of an expression, (n,); one for all shots; or an expression of Arrow."""
 Kernel = Callable[..., Operand]
 
 _NUMBER, _TIME = pa.float64(), pa.timestamp("ns", "UTC")
 _NOT_PUSHED = WINDOWED | {Function.CONTAINS}
 
 
-def _finite(kernel: Kernel[Operand], *operands: Operand) -> Operand:
+def _finite(kernel: Kernel, *operands: Operand) -> Operand:
     """Return the results of a kernel that are finite; null for others."""
     result = kernel(*operands)
     return pc.if_else(pc.is_finite(result), result, pa.scalar(None, _NUMBER))
 
 
-_KERNELS: Mapping[Function, Kernel[Values]] = {
+_KERNELS: Mapping[Function, Kernel] = {
     Function.ADD: partial(_finite, pc.add),
     Function.SUBTRACT: partial(_finite, pc.subtract),
     Function.MULTIPLY: partial(_finite, pc.multiply),
@@ -69,7 +68,9 @@ _WINDOWS = {
 
 def is_pushed(expression: Expression) -> bool:
     """Return whether `pushed` can translate the expression: it reads each shot alone, and no lists."""
-    return not any(isinstance(node, Application) and node.function in _NOT_PUSHED for node in nodes(expression))
+    return not any(
+        isinstance(node, Application) and node.function in _NOT_PUSHED for node in nodes(expression)
+    )
 
 
 def pushed(expression: Expression) -> pc.Expression:
@@ -96,7 +97,7 @@ def evaluate(expression: Expression, table: pa.Table, pulses: Pulses) -> pa.Arra
     return pa.repeat(values, table.num_rows) if isinstance(values, pa.Scalar) else values
 
 
-def _evaluated(expression: Expression, table: pa.Table, pulses: Pulses) -> Values:
+def _evaluated(expression: Expression, table: pa.Table, pulses: Pulses) -> Operand:
     match expression:
         case Constant(value, kind):
             return _scalar(value, kind)

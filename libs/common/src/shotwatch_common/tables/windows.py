@@ -56,8 +56,9 @@ def _starts(pulses: Pulses, count: int) -> NDArray[np.intp]:
 
 def _known(starts: NDArray[np.intp], values: Values) -> NDArray[np.int64]:
     """Return the number of values in each window."""
-    before = np.concatenate([[0], np.cumsum(np.isfinite(values))])
-    return before[1:] - before[starts]
+    before = np.concatenate([[0], np.cumsum(np.isfinite(values), dtype=np.int64)])
+    known: NDArray[np.int64] = before[1:] - before[starts]
+    return known
 
 
 def _sums(starts: NDArray[np.intp], values: Values) -> Values:

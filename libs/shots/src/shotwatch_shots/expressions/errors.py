@@ -13,6 +13,9 @@ class ExpressionError(ValueError):
             end: index after the last wrong character.
             reason: what is wrong, and what to write instead.
         """
+        self.start = start
+        """Index of the first wrong character in the text."""
+        self.reason = reason
         first = text.rfind("\n", 0, start) + 1
         last = text.find("\n", start)
         self.line = text[first : len(text) if last < 0 else last]

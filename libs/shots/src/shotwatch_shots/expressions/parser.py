@@ -4,15 +4,15 @@ It is written by hand, because most of it is what a parser generator leaves to i
 errors that name the place and what to write instead.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from difflib import get_close_matches
-from functools import partial, reduce
+from functools import reduce
 from math import isfinite
 
 from shotwatch_shots.expressions.errors import ExpressionError
-from shotwatch_shots.expressions.tokens import Token, TokenKind, quoted_name, tokens
+from shotwatch_shots.expressions.suggestions import suggestion
+from shotwatch_shots.expressions.tokens import Token, TokenKind, tokens
 from shotwatch_shots.expressions.tree import (
     WINDOWED,
     Application,
@@ -38,18 +38,18 @@ LONGEST_NAME = 60
 Columns = Mapping[str, ValueKind]
 """The columns that an expression may read, by name."""
 
-_COMPARISONS = {
+_COMPARISONS: Mapping[str, Function] = {
     **{each.value: each for each in Function if each.value in ("=", "!=", "<", "<=", ">", ">=")},
     "==": Function.EQUAL,
     "<>": Function.UNEQUAL,
 }
-_BINDING = {"or": 1, "and": 2, "+": 5, "-": 5, "*": 6, "/": 6} | dict.fromkeys(_COMPARISONS, 4)
+_BINDING: dict[str, int] = {"or": 1, "and": 2, "+": 5, "-": 5, "*": 6, "/": 6} | dict.fromkeys(
+    _COMPARISONS, 4
+)
 _BINDING |= dict.fromkeys(("between", "in", "is", "not"), 4)
 _NOT_BINDING, _NEGATE_BINDING = 3, 7
 _ORDERED = (ValueKind.NUMBER, ValueKind.TIME)
-_NAMED = {
-    each.value: each for each in (Function.ABS, Function.LOG10, Function.SQRT, *sorted(WINDOWED))
-}
+_NAMED = {each.value: each for each in (Function.ABS, Function.LOG10, Function.SQRT, *sorted(WINDOWED))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,20 @@ def parse_filter(text: str, columns: Columns) -> Expression:
     return expression
 
 
+def parse_number(text: str, columns: Columns) -> Expression:
+    """Parse an expression that is a number for each shot.
+
+    Raises:
+        ExpressionError: it is none, or too long, too deep or too large.
+    """
+    parser = _Parser(text, columns)
+    expression = parser.whole()
+    parser.require(expression, 0, "an aggregated value", ValueKind.NUMBER)
+    return expression
+
+
 def parse_derivation(text: str, columns: Columns) -> Derivation:
-    """Parse `name = expression`, where the expression is a number, a time or true or false.
+    """Parse `name = expression`, where the expression is a number, or true or false.
 
     Raises:
         ExpressionError: it is none, or there is a column of this name already.
@@ -111,10 +123,10 @@ class _Parser:
     def new_name(self) -> str:
         """Parse the name of a derived column and the `=` after it."""
         name = self._next()
-        if name.kind not in (TokenKind.NAME, TokenKind.QUOTED_NAME) or not self.current.is_symbol("="):
+        if name.kind is not TokenKind.NAME or not self.current.is_symbol("="):
             raise self._error(name, "a derived column begins with its name and =, such as ratio = a / b")
-        if not 0 < len(name.text) <= LONGEST_NAME:
-            raise self._error(name, f"the name of a column has 1 to {LONGEST_NAME} characters")
+        if len(name.text) > LONGEST_NAME:
+            raise self._error(name, f"the name of a derived column has {LONGEST_NAME} characters at most")
         if name.text in self._columns:
             raise self._error(name, "there is a column of this name already")
         self._next()
@@ -315,7 +327,7 @@ class _Parser:
     def _column(self, token: Token) -> Expression:
         kind = self._columns.get(token.text)
         if kind is None:
-            raise self._error(token, f"there is no such column{_suggestion(token.text, self._columns)}")
+            raise self._error(token, f"there is no such column{suggestion(token.text, self._columns)}")
         return self._made(ColumnValue(token.text, kind))
 
     # Tokens and limits.
@@ -337,7 +349,7 @@ class _Parser:
         return expression
 
     def _count(self, repeated: Expression) -> None:
-        """Count the nodes of a part that the tree has once more: lists and ranges repeat what they compare."""
+        """Count the nodes of a part that the tree has once more: lists and ranges repeat it."""
         self._add(sum(1 for _ in nodes(repeated)))
 
     def _add(self, count: int) -> None:
@@ -352,14 +364,3 @@ class _Parser:
 
     def _error(self, token: Token, reason: str) -> ExpressionError:
         return ExpressionError(self._text, token.start, token.end, reason)
-
-
-def _suggestion(name: str, columns: Columns) -> str:
-    """Return `; did you mean …?` with the nearest column, or the functions that have one; else nothing."""
-    short = name[:LONGEST_NAME]
-    by_lower = {each.lower(): each for each in columns}
-    near = get_close_matches(short.lower(), by_lower, 1, 0.7)
-    parts = [each for each in columns if each.rpartition(".")[2] == name or each.startswith(f"{name}.")]
-    begun = [each for each in columns if short and each.startswith(short)]
-    found = [by_lower[each] for each in near] or parts[:1] or begun[:1]
-    return f"; did you mean {quoted_name(found[0])}?" if found else ""

@@ -1,0 +1,50 @@
+"""Parts of shot tables: row groups of Parquet files, and tables in memory."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+
+class TablePart(Protocol):
+    """Some rows of a shot table, sorted by time."""
+
+    def read(self, columns: Sequence[str]) -> pa.Table:
+        """Return these columns of all rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPart:
+    """A table in memory."""
+
+    table: pa.Table
+
+    def read(self, columns: Sequence[str]) -> pa.Table:
+        return self.table.select(list(columns))
+
+
+@dataclass(frozen=True, slots=True)
+class _RowGroup:
+    """A row group of a Parquet file, which has only the columns that are read in memory."""
+
+    fragment: ds.ParquetFileFragment
+    schema: pa.Schema
+
+    def read(self, columns: Sequence[str]) -> pa.Table:
+        return self.fragment.to_table(schema=self.schema, columns=list(columns))
+
+
+def row_groups(file: pa.NativeFile, schema: pa.Schema, wanted: pc.Expression) -> Iterator[TablePart]:
+    """Yield the row groups that may have rows for which `wanted` is true, by their statistics.
+
+    Args:
+        file: a Parquet file.
+        schema: columns that may be read; one that the file does not have is null.
+        wanted: an expression on columns of the schema.
+    """
+    fragment = ds.ParquetFileFormat(pre_buffer=True).make_fragment(file)
+    for group in fragment.split_by_row_group(wanted, schema=schema):
+        yield _RowGroup(group, schema)
