@@ -11,10 +11,11 @@ from shotwatch_common.tables.schema import ShotTableSchema
 from shotwatch_query.errors import BadExpression, BadRequest
 from shotwatch_shots.expressions.aggregates import Aggregate, parse_aggregate
 from shotwatch_shots.expressions.errors import ExpressionError
-from shotwatch_shots.expressions.parser import Derivation, parse_derivation, parse_filter
+from shotwatch_shots.expressions.parser import parse_derivation, parse_filter
 from shotwatch_shots.expressions.suggestions import suggestion
 from shotwatch_shots.expressions.tree import (
     Application,
+    Derivation,
     Expression,
     ValueKind,
     column_names,

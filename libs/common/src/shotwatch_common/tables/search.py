@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from shotwatch_common.tables.evaluation import evaluate, is_pushed, pushed
 from shotwatch_common.tables.parts import TablePart
 from shotwatch_common.tables.windows import Pulses
-from shotwatch_shots.expressions.parser import Derivation
-from shotwatch_shots.expressions.tree import Expression, column_names, conjuncts, pulses_before
+from shotwatch_shots.expressions.tree import Derivation, Expression, column_names, conjuncts, pulses_before
 
 TIME = "time"
 INTERVAL = "interval"

@@ -26,6 +26,25 @@ class Statistic(StrEnum):
     PERCENTILE = "percentile"
 
 
+class AggregatePeriod(StrEnum):
+    """The period of which shots are aggregated, in UTC."""
+
+    MINUTE = "minute"
+    HOUR = "hour"
+    DAY = "day"
+
+    @property
+    def length_ms(self) -> int:
+        return _LENGTHS_MS[self]
+
+
+_LENGTHS_MS = {
+    AggregatePeriod.MINUTE: 60_000,
+    AggregatePeriod.HOUR: 3_600_000,
+    AggregatePeriod.DAY: 86_400_000,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Aggregate:
     """A statistic of an expression over shots."""
@@ -35,8 +54,8 @@ class Aggregate:
     statistic: Statistic
     value: Expression | None
     """None if shots are counted."""
-    percent: float = 50.0
-    """0 to 100; of a percentile."""
+    percent: float = 0.0
+    """0 to 100; of a percentile, also of the median."""
 
 
 def parse_aggregate(text: str, columns: Columns) -> Aggregate:
@@ -54,7 +73,7 @@ def parse_aggregate(text: str, columns: Columns) -> Aggregate:
         if statistic is not Statistic.COUNT:
             raise ExpressionError(text, *found.span("name"), f"{statistic} is followed by a (column)")
         return Aggregate(text.strip(), statistic, None)
-    percent = 50.0
+    percent = 50.0 if statistic is Statistic.MEDIAN else 0.0
     if statistic is Statistic.PERCENTILE:
         inside, percent = _percentile(text, inside)
     return Aggregate(text.strip(), statistic, _value(text, found.start("inside"), inside, columns), percent)

@@ -75,6 +75,14 @@ class Application:
 Expression = Constant | ColumnValue | Application
 
 
+@dataclass(frozen=True, slots=True)
+class Derivation:
+    """A column that an expression derives from others."""
+
+    name: str
+    expression: Expression
+
+
 def nodes(expression: Expression) -> Iterator[Expression]:
     """Yield the expression and all its parts."""
     yield expression

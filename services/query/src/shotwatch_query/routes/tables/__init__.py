@@ -1,74 +1,38 @@
 """Tables of shots: search by value, derived columns, and aggregates by time."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from enum import StrEnum
 from functools import partial
 from time import monotonic
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import pyarrow as pa
 from fastapi import APIRouter, Query, Response
-from pydantic import Field
-from pydantic.json_schema import SkipJsonSchema
 
-from shotwatch_common.tables.aggregation import MOST_VALUES as MOST_OF_PERIOD
 from shotwatch_common.tables.aggregation import PeriodTooLong, aggregated, with_values
 from shotwatch_common.tables.parts import TablePart
 from shotwatch_common.tables.schema import TableColumn
 from shotwatch_common.tables.search import TablePage, TableSearch, first_rows
 from shotwatch_query.answers import LargeResponse, Responses, streamed
-from shotwatch_query.domain.pages import DAY_MS, HOUR_MS, LONGEST_CURSOR, PageCursor, Position, Span
+from shotwatch_query.domain.pages import PageCursor, Position
 from shotwatch_query.domain.tables import table_arrow, table_csv, table_json, table_parquet
 from shotwatch_query.errors import BadRequest, NotFound
 from shotwatch_query.expressions import TableQuestion
-from shotwatch_query.parameters import Parameters, SpanParameters
-from shotwatch_query.reservation import Reservation, Room
+from shotwatch_query.reservation import Room
+from shotwatch_query.routes.tables.cost import MOST_RETURNED, require_affordable, require_few_days, reserve
+from shotwatch_query.routes.tables.parameters import ColumnParameters, TableFormat, TableParameters
 from shotwatch_query.routes.tables.schemas import ColumnCatalogue, TableColumnDocument, TableDocument
-from shotwatch_query.shot_tables import TablePlan
 from shotwatch_query.sources import ApiSources, From
-from shotwatch_shots.expressions.parser import LONGEST
+from shotwatch_shots.expressions.aggregates import AggregatePeriod
 from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.place import Place
 
 router = APIRouter(prefix="/tables/shots", tags=["shots"])
 
-MOST_READ = 300_000_000
-"""Maximum number of values that a search reads to find its rows: 30 days of a place at 10 Hz, 11 columns."""
-MOST_DAYS = 400
-"""Maximum length of the span that is searched."""
-MOST_RETURNED = 2_000_000
-"""Maximum number of values in a response."""
-MOST_PERIODS = 50_000
-"""Maximum number of rows of aggregates: a month of minutes."""
-ROWS_OF_PART = 65_536
-"""Number of rows that are in memory at a time while a table is read."""
-BYTES_PER_VALUE = 16
-"""Memory per value of a table while it is read, with its copy."""
 PAGE_S = 5.0
 """Time after which a page ends with what it has."""
 AGGREGATES_S = 30.0
 """Time after which aggregates are given up."""
-MINUTE_MS = 60_000
 
-
-class TableFormat(StrEnum):
-    """The file formats of tables."""
-
-    JSON = "json"
-    CSV = "csv"
-    PARQUET = "parquet"
-    ARROW = "arrow"
-
-
-class AggregatePeriod(StrEnum):
-    """The period of which shots are aggregated."""
-
-    MINUTE = "minute"
-    HOUR = "hour"
-    DAY = "day"
-
-
-_PERIODS_MS = {AggregatePeriod.MINUTE: MINUTE_MS, AggregatePeriod.HOUR: HOUR_MS, AggregatePeriod.DAY: DAY_MS}
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 PARQUET_TYPE, ARROW_TYPE = "application/vnd.apache.parquet", "application/vnd.apache.arrow.stream"
 NEXT_HEADER = "X-Next-Cursor"
@@ -89,53 +53,6 @@ TABLE_RESPONSES: Responses = {
         },
     }
 }
-_EXPRESSION = "docs/search.md has the grammar."
-
-
-class ColumnParameters(Parameters):
-    """The place whose columns are requested."""
-
-    place: Place = Field(description="A place; `/facility` lists them.", examples=["LA-A1-11"])
-
-
-class TableParameters(SpanParameters):
-    """The rows and columns that are requested."""
-
-    default_ms: ClassVar[int] = DAY_MS
-    place: Place = Field(description="A place; `/facility` lists them.", examples=["LA-A1-11"])
-    interval: str | SkipJsonSchema[None] = Field(
-        None, description="Of a place that is recorded at several.", examples=["100ms"]
-    )
-    where: str | SkipJsonSchema[None] = Field(
-        None,
-        max_length=LONGEST,
-        description=f"Only shots for which this expression is true. {_EXPRESSION}",
-        examples=["score > 4 and LA_A1_11_EM_1_EnergyMeter_1.energy < 0.9"],
-    )
-    columns: list[str] = Field(
-        [], max_length=100, description="Columns to return after `shot` and `time`; repeat for more."
-    )
-    derive: list[str] = Field(
-        [],
-        max_length=10,
-        description=f"Columns to derive, as `name = expression`; repeat for more. {_EXPRESSION}",
-        examples=[["smooth = rolling_mean(score, 20)"]],
-    )
-    aggregate: list[str] = Field(
-        [],
-        max_length=20,
-        description="Return these of each period instead of rows: `count`, or `count`, `mean`, `std`, `min`, "
-        "`max`, `median` of `(x)`, or `percentile(x, 95)`.",
-        examples=[["count", "mean(score)"]],
-    )
-    every: AggregatePeriod = Field(AggregatePeriod.HOUR, description="The period of aggregates, in UTC.")
-    limit: int = Field(1000, ge=1, le=100_000, description="Maximum number of rows of a page.")
-    cursor: str | SkipJsonSchema[None] = Field(
-        None,
-        max_length=LONGEST_CURSOR,
-        description="`next` of the page before. It holds the span too: `from` and `to` no longer count.",
-    )
-    form: TableFormat = Field(TableFormat.JSON, alias="format", description="How the table is written.")
 
 
 @router.get("", summary="Search shots by value", response_class=Response, responses=TABLE_RESPONSES)
@@ -150,7 +67,7 @@ async def search_table(sources: From, room: Room, asked: Annotated[TableParamete
         sources.tables.schema(expected.place), asked.where, asked.derive, asked.columns, asked.aggregate
     )
     page = await _page_of(sources, asked)
-    _require_few_days(page.span)
+    require_few_days(page.span)
     search = with_values(
         TableSearch(
             max(page.span.start, page.after.time),
@@ -163,12 +80,13 @@ async def search_table(sources: From, room: Room, asked: Annotated[TableParamete
         question.aggregates,
     )
     plan = await sources.tables.plan(expected.place, search)
-    require_affordable(plan, question, asked)
-    await _reserve(room, plan, question, asked)
+    require_affordable(plan, question, asked.every)
+    limit = min(asked.limit, MOST_RETURNED // len(question.columns))
+    await reserve(room, plan, question, limit)
     if question.aggregates:
         table = await sources.tables.run(plan, partial(_aggregates, search, question, asked.every))
         return _written(asked.form, expected, question, table, None)
-    found = await sources.tables.run(plan, partial(_rows, search, question, asked.limit))
+    found = await sources.tables.run(plan, partial(_rows, search, question, limit))
     following = None if found.next_ms is None else PageCursor(page.span, Position(found.next_ms, "")).encode()
     return _written(asked.form, expected, question, found.rows, following)
 
@@ -198,45 +116,6 @@ def find_series(facility: Facility, place: Place, interval: str | None) -> Expec
     return found[0]
 
 
-def _require_few_days(span: Span) -> None:
-    """Require a span of at most MOST_DAYS: there is a manifest to read for each day.
-
-    Raises:
-        BadRequest: it is longer.
-    """
-    if span.end - span.start > MOST_DAYS * DAY_MS:
-        raise BadRequest(f"from, to: more than {MOST_DAYS} days; ask for a shorter span")
-
-
-def require_affordable(plan: TablePlan, question: TableQuestion, asked: TableParameters) -> None:
-    """Require that a search reads, and returns, no more than the limits.
-
-    Raises:
-        BadRequest: it does; the message names the numbers and what to ask for instead.
-    """
-    values = plan.rows * (len(plan.search.inputs) + question.window_values)
-    if values > MOST_READ:
-        raise BadRequest(
-            f"from, to: {plan.rows:,} shots would be searched and {values:,} values read, more than "
-            f"{MOST_READ:,}; ask for a shorter span, fewer columns in expressions, or shorter windows"
-        )
-    if question.aggregates:
-        _require_few_periods(plan.search, question, asked.every)
-    elif asked.limit * len(question.columns) > MOST_RETURNED:
-        most = MOST_RETURNED // len(question.columns)
-        raise BadRequest(f"limit: more than {MOST_RETURNED:,} values; with these columns {most} at most")
-
-
-def _require_few_periods(search: TableSearch, question: TableQuestion, every: AggregatePeriod) -> None:
-    period = _PERIODS_MS[every]
-    if (search.end_ms - search.start_ms) // period > MOST_PERIODS:
-        raise BadRequest(f"from, to: more than {MOST_PERIODS:,} periods; ask for longer ones by `every`")
-    if period // search.period_ms * (1 + len(question.aggregates)) > MOST_OF_PERIOD:
-        raise BadRequest(
-            f"aggregate: a {every} would have more than {MOST_OF_PERIOD:,} values; ask for fewer"
-        )
-
-
 async def _page_of(sources: ApiSources, asked: TableParameters) -> PageCursor:
     try:
         if asked.cursor is not None:
@@ -245,15 +124,6 @@ async def _page_of(sources: ApiSources, asked: TableParameters) -> PageCursor:
         raise BadRequest(f"cursor: {error}") from error
     span = asked.span(await sources.end_of_data())
     return PageCursor(span, Position(span.start, ""))
-
-
-async def _reserve(
-    room: Reservation, plan: TablePlan, question: TableQuestion, asked: TableParameters
-) -> None:
-    """Reserve the memory for the part that is read, and for the response or the values of a period."""
-    held = MOST_OF_PERIOD // 2 if question.aggregates else 4 * asked.limit * len(question.columns)
-    columns = len(question.columns) + len(plan.search.inputs)
-    await room.bytes(BYTES_PER_VALUE * (ROWS_OF_PART * columns + held))
 
 
 def _rows(search: TableSearch, question: TableQuestion, limit: int, parts: Iterator[TablePart]) -> TablePage:
@@ -270,7 +140,7 @@ def _aggregates(
         BadRequest: they take too long or too much memory.
     """
     try:
-        return aggregated(search, _in_time(parts), question.aggregates, _PERIODS_MS[every])
+        return aggregated(search, _in_time(parts), question.aggregates, every.length_ms)
     except PeriodTooLong as error:
         raise BadRequest(f"aggregate: {error}; ask for fewer, or for shorter periods by `every`") from error
 
@@ -291,10 +161,10 @@ def _written(
     following: str | None,
 ) -> Response:
     about = {"place": str(expected.place), "interval": expected.interval, "next": following}
+    described = _descriptions(question, table.column_names)
+    table = _with_metadata(table, described, about)
     write: Mapping[TableFormat, Callable[[], Response]] = {
-        TableFormat.JSON: lambda: streamed(
-            table_json(table, about, _descriptions(question, table.column_names)), "application/json"
-        ),
+        TableFormat.JSON: lambda: streamed(table_json(table, about, described), "application/json"),
         TableFormat.CSV: lambda: streamed(table_csv(table), "text/csv"),
         TableFormat.ARROW: lambda: streamed(table_arrow(table), ARROW_TYPE),
         TableFormat.PARQUET: lambda: LargeResponse(table_parquet(table), media_type=PARQUET_TYPE),
@@ -303,6 +173,18 @@ def _written(
     if following is not None:
         response.headers[NEXT_HEADER] = following
     return response
+
+
+def _with_metadata(
+    table: pa.Table, described: Sequence[Mapping[str, str]], about: Mapping[str, str | None]
+) -> pa.Table:
+    """Return the table with the descriptions of the columns, and its own without what is None."""
+    fields = [
+        field.with_metadata({"unit": each["unit"], "description": each["description"]})
+        for field, each in zip(table.schema, described, strict=True)
+    ]
+    own = {name: value for name, value in about.items() if value is not None}
+    return table.cast(pa.schema(fields, own))
 
 
 def _descriptions(question: TableQuestion, names: Sequence[str]) -> list[dict[str, str]]:
