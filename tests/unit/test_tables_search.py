@@ -254,6 +254,13 @@ def test_other_columns_are_read_of_parts_with_a_match_only() -> None:
     assert bytes_read("b * 1 > 100") + 5000 < bytes_read("b * 1 > -100")
 
 
+def test_a_file_with_larger_row_groups_is_refused() -> None:
+    many = pa.table({"time": pa.array([0] * 70_000, SCHEMA.field("time").type)})
+    file = pa.PythonFile(io.BytesIO(file_of(many, 70_000)), mode="r")
+    with pytest.raises(ValueError, match="65,536"):
+        list(row_groups(file, SCHEMA, searching(start=-1).pruning))
+
+
 def test_a_column_that_a_file_lacks_is_missing() -> None:
     file = pa.PythonFile(io.BytesIO(file_of(TABLE.drop_columns("a"), 40)), mode="r")
     search = searching("a is missing")

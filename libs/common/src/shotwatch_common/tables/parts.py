@@ -8,6 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from shotwatch_common.tables.parquet import ROWS_PER_GROUP
+
 
 class TablePart(Protocol):
     """Some rows of a shot table, sorted by time."""
@@ -40,11 +42,18 @@ class _RowGroup:
 def row_groups(file: pa.NativeFile, schema: pa.Schema, wanted: pc.Expression) -> Iterator[TablePart]:
     """Yield the row groups that may have rows for which `wanted` is true, by their statistics.
 
+    A file has as many rows in a group as `parquet.write_table` writes, and no more: each is read as a whole.
+
     Args:
         file: a Parquet file.
         schema: columns that may be read; one that the file does not have is null.
         wanted: an expression on columns of the schema.
+
+    Raises:
+        ValueError: a row group is larger.
     """
     fragment = ds.ParquetFileFormat(pre_buffer=True).make_fragment(file)
     for group in fragment.split_by_row_group(wanted, schema=schema):
+        if any(each.num_rows > ROWS_PER_GROUP for each in group.row_groups):
+            raise ValueError(f"a row group has more than {ROWS_PER_GROUP:,} rows")
         yield _RowGroup(group, schema)

@@ -1,6 +1,7 @@
 """What a search of tables may cost: it is refused before it begins if it would cost more."""
 
 from shotwatch_common.tables.aggregation import MOST_VALUES
+from shotwatch_common.tables.parquet import ROWS_PER_GROUP
 from shotwatch_common.tables.search import TableSearch
 from shotwatch_query.domain.pages import DAY_MS, Span
 from shotwatch_query.errors import BadRequest
@@ -17,8 +18,6 @@ MOST_RETURNED = 2_000_000
 """Maximum number of values in a response."""
 MOST_PERIODS = 50_000
 """Maximum number of rows of aggregates: a month of minutes."""
-ROWS_OF_PART = 65_536
-"""Number of rows that are in memory at a time while a table is read."""
 BYTES_PER_VALUE = 16
 """Memory per value of a table while it is read, with its copy."""
 
@@ -61,4 +60,4 @@ async def reserve(room: Reservation, plan: TablePlan, question: TableQuestion, l
     """Reserve the memory for the part that is read, and for the response or the values of a period."""
     held = MOST_VALUES // 2 if question.aggregates else 4 * limit * len(question.columns)
     columns = len(question.columns) + len(plan.search.inputs)
-    await room.bytes(BYTES_PER_VALUE * (ROWS_OF_PART * columns + held))
+    await room.bytes(BYTES_PER_VALUE * (ROWS_PER_GROUP * columns + held))
