@@ -36,7 +36,9 @@ class _RowGroup:
     schema: pa.Schema
 
     def read(self, columns: Sequence[str]) -> pa.Table:
-        return self.fragment.to_table(schema=self.schema, columns=list(columns))
+        # A scan prepares each column of its schema, and a place has up to a thousand.
+        schema = pa.schema([self.schema.field(name) for name in columns])
+        return self.fragment.to_table(schema=schema)
 
 
 def row_groups(file: pa.NativeFile, schema: pa.Schema, wanted: pc.Expression) -> Iterator[TablePart]:

@@ -51,7 +51,8 @@ TABLE_RESPONSES: Responses = {
             PARQUET_TYPE: _BINARY,
             ARROW_TYPE: _BINARY,
         },
-    }
+    },
+    404: {},
 }
 
 
@@ -91,7 +92,7 @@ async def search_table(sources: From, room: Room, asked: Annotated[TableParamete
     return _written(asked.form, expected, question, found.rows, following)
 
 
-@router.get("/columns", summary="Columns of a table")
+@router.get("/columns", summary="Columns of a table", responses={404: {}})
 async def list_columns(sources: From, asked: Annotated[ColumnParameters, Query()]) -> ColumnCatalogue:
     """Return the columns of the table of a place, with their units and meanings."""
     if all(each.place != asked.place for each in sources.facility.places):
