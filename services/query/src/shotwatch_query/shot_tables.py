@@ -14,7 +14,7 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.tables.archived import ArchivedShots
 from shotwatch_common.tables.manifest import DAY_MS, HOUR_MS, TableFile, day_start
-from shotwatch_common.tables.object_file import ObjectFile
+from shotwatch_common.tables.object_file import ANSWER_S, ObjectFile
 from shotwatch_common.tables.parts import MemoryPart, TablePart, row_groups
 from shotwatch_common.tables.schema import ShotTableSchema
 from shotwatch_common.tables.search import TableSearch
@@ -128,5 +128,5 @@ def _waited_for(tables: AsyncIterator[pa.Table], loop: asyncio.AbstractEventLoop
     async def following() -> pa.Table | None:
         return await anext(tables, None)
 
-    while (table := asyncio.run_coroutine_threadsafe(following(), loop).result()) is not None:
+    while (table := asyncio.run_coroutine_threadsafe(following(), loop).result(ANSWER_S)) is not None:
         yield table

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 
 Fetch = Callable[[int, int], Awaitable[bytes]]
 """Return `length` bytes from `offset` on."""
+ANSWER_S = 60.0
+"""Timeout for a thread that waits for the event loop: one that has ended never answers."""
 TAIL_BYTES = 64 * 1024
 """The end of the file that is fetched at once: a Parquet file has its description there."""
 
@@ -39,7 +41,7 @@ class ObjectFile(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         """Return up to `size` bytes from the position on; up to the end if `size` is negative.
 
-        Raises what `fetch` raises.
+        Raises what `fetch` raises, and TimeoutError.
         """
         rest = max(self._size - self._position, 0)
         length = rest if size < 0 else min(size, rest)
@@ -59,4 +61,4 @@ class ObjectFile(io.RawIOBase):
         async def fetch() -> bytes:
             return await self._fetch(offset, length)
 
-        return asyncio.run_coroutine_threadsafe(fetch(), self._loop).result()
+        return asyncio.run_coroutine_threadsafe(fetch(), self._loop).result(ANSWER_S)
