@@ -289,7 +289,7 @@ def register_models(environment: Mapping[str, str]) -> None:
 
 
 async def fill_store(store: ObjectStore) -> None:
-    await store.ensure_buckets("blocks")
+    await store.ensure_buckets("blocks", "tables")
     for device, block in recorded().items():
         await store.put("blocks", block_key(device), write_block(block))
     file = io.BytesIO()

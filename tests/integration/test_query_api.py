@@ -84,7 +84,7 @@ def test_the_api_serves_its_description(world: World) -> None:
     assert world.get("/openapi.json") == OPENAPI
 
 
-LIMITED = ("/series", "/energy", "/history", "/report", "/reports")
+LIMITED = ("/series", "/energy", "/history", "/report", "/reports", "/tables/shots")
 
 
 ENDLESS = "/api/v1/events/stream"
@@ -93,8 +93,8 @@ ENDLESS = "/api/v1/events/stream"
 @schemathesis.openapi.from_dict(OPENAPI).exclude(path=ENDLESS).parametrize()
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_answer_is_as_the_description_states(world: World, case: Any) -> None:
-    # The schema cannot distinguish a made-up cursor from one of ours, nor a span that holds too much from
-    # another.
+    # The schema cannot distinguish a made-up cursor from one of ours, a span that holds too much from
+    # another, nor any text from an expression.
     refusable = "cursor" in case.query or case.operation.path.endswith(LIMITED)
     excluded = [positive_data_acceptance] if refusable else []
     case.call_and_validate(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from .query_world import ANOMALOUS, CAMERA, METER, World, shot
+from .query_world import ANOMALOUS, CAMERA, LA, METER, World, shot
 from .test_query_api import ENDLESS, OPENAPI
 
 Operation = tuple[str, str]
@@ -52,6 +52,26 @@ CURSORS = [
     cursor_of(b'[0,1,2,"\\ud800"]'),
     cursor_of(b'[-62135596800000,253402300799999,0,""]'),
 ]
+EXPRESSIONS = [
+    "(" * 3000,
+    "not " * 900 + "complete",
+    "score in (" + "1," * 1900 + "1)",
+    "+".join(["score"] * 140) + " > 1",
+    "rolling_mean(" * 25 + "score" + ", 1000)" * 25 + " > 1",
+    "x = rolling_std(score, 1000)",
+    "x = 'text'",
+    "x = " * 900,
+    "percentile(score, 1e9)",
+    "mean(" * 900,
+    "score > 1e308 * 1e308 and 1 / 0 > log10(-1)",
+    "time > 9999-12-31T23:59:59-23:59",
+    "'" * 3999,
+    '"' * 3999,
+    "a." * 1900,
+    "score > 1; drop table shots",
+    "__import__('os')",
+    "\ud800 = 1".encode("utf-8", "surrogatepass").decode("latin-1"),
+]
 HOSTILE = [*NUMBERS, *TIMES, *TEXTS, *CURSORS]
 BODIES = [
     b"",
@@ -83,7 +103,14 @@ HEADERS = [
     {"Origin": "http://["},
     {"Content-Encoding": "gzip"},
 ]
-DEFAULTS = {"shot": shot(ANOMALOUS), "device": CAMERA, "feature": "centroid_x"}
+DEFAULTS = {
+    "shot": shot(ANOMALOUS),
+    "device": CAMERA,
+    "feature": "centroid_x",
+    "place": str(LA.place),
+}
+OF_NAME = {"cursor": CURSORS, **dict.fromkeys(("where", "derive", "aggregate"), EXPRESSIONS)}
+"""Values for parameters of these names."""
 
 
 def operations() -> Iterator[Operation]:
@@ -129,7 +156,7 @@ def test_hostile_values_of_parameters_are_the_fault_of_the_request(
 ) -> None:
     """A sixth of the values for each parameter, each sixth for one in six; `make fuzz` draws from all."""
     for n, name in enumerate(parameters(operation, "query")):
-        for value in CURSORS if name == "cursor" else HOSTILE[n % 6 :: 6]:
+        for value in OF_NAME.get(name, HOSTILE[n % 6 :: 6]):
             ask(world, operation, path_of(operation), {**default_query(operation), name: value})
     for name in parameters(operation, "path"):
         for value in filter(None, TEXTS):
@@ -155,7 +182,7 @@ def test_hostile_bodies_are_the_fault_of_the_request(world: World, body: bytes) 
 
 
 ANYTHING = st.one_of(
-    st.sampled_from(HOSTILE),
+    st.sampled_from([*HOSTILE, *EXPRESSIONS]),
     st.text(max_size=300),
     st.integers().map(str),
     st.floats().map(str),

@@ -102,15 +102,20 @@ async def all_agree(running: Running, api: httpx.AsyncClient) -> bool:
     )
 
 
+async def reprocess(running: Running) -> None:
+    """Judge all shots again, window by window."""
+    when = ("--from", START.replace(second=0).isoformat(), "--to", (START + LENGTH).isoformat())
+    result = await shotwatch(running, "reprocess", *when, "--stage", "inference", "--rate", "6000", "--json")
+    assert result.exit_code == 0, result.stderr
+
+
 async def test_the_table_is_what_the_api_returns_and_reprocessing_replaces_it(
     running: Running, recorded: Sequence[Path], api: httpx.AsyncClient
 ) -> None:
     await until(lambda: all_agree(running, api), "a table of all shots")
     before = {row["shot"]: row["revision"] for row in await rows(running)}
     assert len(before) == LENGTH.seconds
-    when = ("--from", START.isoformat(), "--to", (START + LENGTH).isoformat())
-    result = await shotwatch(running, "reprocess", *when, "--stage", "inference", "--rate", "6000", "--json")
-    assert result.exit_code == 0, result.stderr
+    await reprocess(running)
 
     async def replaced() -> bool:
         now = {row["shot"]: row["revision"] for row in await rows(running)}
@@ -127,9 +132,7 @@ async def test_a_writer_that_dies_loses_no_shot_and_doubles_none(
     await until(lambda: all_agree(running, api), "a table of all shots")
     armed = running.stack.folder / FAULTS / f"history.{point}"
     armed.touch()
-    when = ("--from", START.isoformat(), "--to", (START + LENGTH).isoformat())
-    result = await shotwatch(running, "reprocess", *when, "--stage", "inference", "--rate", "6000", "--json")
-    assert result.exit_code == 0, result.stderr
+    await reprocess(running)
 
     async def died() -> bool:
         return not armed.exists()

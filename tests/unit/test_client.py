@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import shotwatch_client
@@ -399,6 +400,77 @@ def test_a_table_without_shots_has_the_same_columns_and_types() -> None:
         some, none = client.shots(), client.shots()
     assert len(none) == 0
     pd.testing.assert_series_equal(none.dtypes, some.dtypes)
+
+
+def arrow(shots: list[str], following: str | None = None) -> Reply:
+    """A page of the table of a place."""
+    times = pa.array([START] * len(shots), pa.timestamp("ns", "UTC"))
+    kinds = pa.array([["energy"], None][: len(shots)] + [[]] * (len(shots) - 2), pa.list_(pa.string()))
+    complete = pa.array([None] * len(shots), pa.bool_())
+    energy = pa.field("meter.energy", pa.float32(), metadata={"unit": "J"})
+    fields = [
+        ("shot", pa.string()),
+        ("time", times.type),
+        ("kinds", kinds.type),
+        ("complete", complete.type),
+        energy,
+    ]
+    schema = pa.schema(fields, {"next": following} if following else None)
+    energies = pa.array([None] * len(shots), pa.float32())
+    table = pa.table([pa.array(shots, pa.string()), times, kinds, complete, energies], schema=schema)
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, schema) as writer:
+        writer.write_table(table)
+    return Reply(sink.getvalue())
+
+
+def test_shots_by_value_are_the_pages_of_an_arrow_stream() -> None:
+    with (
+        serving(turns(arrow(["a", "b"], "c1"), arrow([], "c2"), arrow(["c"]))) as server,
+        server.client() as client,
+    ):
+        found = client.shots("LA", START, END, where="score > 4", columns=["meter.energy"], interval="1s")
+    assert found.shot.tolist() == ["a", "b", "c"]
+    assert found.time.tolist() == [pd.Timestamp(START)] * 3
+    assert found.kinds.tolist() == [("energy",), (), ("energy",)]
+    assert found.complete.isna().all()
+    assert found["meter.energy"].isna().all()
+    assert found.attrs["units"] == {"meter.energy": "J"}
+    assert [each.query.get("cursor") for each in server.asked] == [None, "c1", "c2"]
+    assert server.asked[0].path == "/tables/shots"
+    assert server.asked[0].query == {
+        "place": "LA",
+        "interval": "1s",
+        "from": str(START_MS),
+        "to": str(START_MS + 10_000),
+        "where": "score > 4",
+        "columns": "meter.energy",
+        "limit": "100000",
+        "format": "arrow",
+    }
+
+
+def test_an_answer_that_is_no_arrow_stream_is_reported() -> None:
+    whole = arrow(["a", "b"]).body
+    for body in (b"", b"{}", whole[: len(whole) // 2], b"\xff" * 100):
+        with (
+            serving(turns(Reply(body))) as server,
+            server.client() as client,
+            pytest.raises(UnexpectedAnswer),
+        ):
+            client.shots("LA", START, END, where="true")
+
+
+def test_more_than_a_million_shots_by_value_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shotwatch_client.shot_tables.MOST_SHOTS", 3)
+    endless = turns(*[arrow(["a", "b"], "more")] * 5)
+    with (
+        serving(endless) as server,
+        server.client() as client,
+        pytest.raises(InvalidArgument, match="Narrow"),
+    ):
+        client.shots("LA", START, END, where="true")
+    assert len(server.asked) == 2
 
 
 def test_the_newest_shots_take_no_more_pages_than_they_need() -> None:

@@ -13,7 +13,8 @@ from shotwatch_common.settings import read_secret
 from shotwatch_shots.event import AnomalyEvent
 
 Primitive = str | int | float | None
-"""The value of a parameter of a query."""
+Parameter = Primitive | list[str]
+"""The value of a parameter of a query, or several."""
 API_KEY = "SHOTWATCH_API_KEY"
 """The variable that holds the key or the token for the API."""
 _PREFIX = "/api/v1"
@@ -52,21 +53,25 @@ class RestApi:
     ) -> None:
         await self._client.aclose()
 
-    async def get(self, path: str, **query: Primitive) -> Any:
+    async def get(self, path: str, **query: Parameter) -> Any:
         """Return the JSON of the response."""
+        return (await self._ask("GET", path, params=query)).json()
+
+    async def get_response(self, path: str, **query: Parameter) -> httpx.Response:
+        """Return the response, with its body."""
         return await self._ask("GET", path, params=query)
 
     async def post(self, path: str, body: Mapping[str, object]) -> Any:
         """Send a body and return the JSON of the response."""
-        return await self._ask("POST", path, json=body)
+        return (await self._ask("POST", path, json=body)).json()
 
     async def _ask(
         self,
         method: str,
         path: str,
-        params: Mapping[str, Primitive] | None = None,
+        params: Mapping[str, Parameter] | None = None,
         json: Mapping[str, object] | None = None,
-    ) -> Any:
+    ) -> httpx.Response:
         try:
             response = await self._client.request(method, path, params=params, json=json)
             response.raise_for_status()
@@ -78,7 +83,7 @@ class RestApi:
             raise Failure(
                 away, "`shotwatch doctor` shows which server is unavailable and what to do"
             ) from error
-        return response.json()
+        return response
 
 
 class MissedEvents:
@@ -109,7 +114,9 @@ def _credential(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _detail(response: httpx.Response) -> str:
+    """Return the message of a problem document, and below it the place in an expression if it shows one."""
     try:
-        return str(response.json()["detail"])
+        problem = response.json()
+        return "\n".join(map(str, (problem["detail"], *problem.get("excerpt", ()))))
     except (ValueError, KeyError, TypeError):
         return f"{response.status_code} {response.reason_phrase}"

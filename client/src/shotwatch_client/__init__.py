@@ -18,6 +18,7 @@ from shotwatch_client.errors import (
 )
 from shotwatch_client.events import Event
 from shotwatch_client.recordings import Recordings
+from shotwatch_client.shot_tables import ShotTable
 from shotwatch_client.tables import FileBalance, ShotReport
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "NotReachable",
     "Recordings",
     "ShotReport",
+    "ShotTable",
     "ShotwatchClient",
     "ShotwatchError",
     "UnexpectedAnswer",

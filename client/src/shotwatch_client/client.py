@@ -15,16 +15,9 @@ from shotwatch_client.events import Event, new_events, newest_number, stored_eve
 from shotwatch_client.facility import DeviceDirectory
 from shotwatch_client.recordings import Recorded, Recordings
 from shotwatch_client.rest import Rest, Value
-from shotwatch_client.shot_list import MOST_SHOTS, PAGE, ShotList, pages
-from shotwatch_client.tables import (
-    DEVICES,
-    FEATURES,
-    PLACES,
-    SHOTS,
-    FileBalance,
-    ShotReport,
-    table,
-)
+from shotwatch_client.shot_list import ShotList, newest_pages
+from shotwatch_client.shot_tables import ShotTable, require_by_value
+from shotwatch_client.tables import DEVICES, FEATURES, PLACES, SHOTS, FileBalance, ShotReport, table
 from shotwatch_client.times import Time, day_ms, optional_ms, span_ms
 
 VALUES_AT_A_TIME = 200_000
@@ -90,8 +83,14 @@ class ShotwatchClient:
         min_score: float | None = None,
         complete: bool | None = None,
         newest: int | None = None,
+        where: str | None = None,
+        columns: Sequence[str] = (),
+        derive: Sequence[str] = (),
     ) -> pd.DataFrame:
         """Return the shots of a span of time, oldest first.
+
+        With `where`, `columns` or `derive`, they come from the table of the place, as `ShotTable.shots`
+        returns them. Otherwise they have these columns.
 
         Columns: `shot` (the id), `time` (of the pulse), `place`, `interval`, `revision`, `complete`,
         `missing` (devices without a record), `score` (-log₁₀ of the probability that a normal shot deviates
@@ -106,30 +105,29 @@ class ShotwatchClient:
             min_score: only shots that were scored this high or higher.
             complete: only complete shots, or only incomplete ones.
             newest: only the newest so many.
+            where: an expression such as `score > 4 and 'pointing' in kinds`; see `ShotTable.shots`.
+            columns: columns of the table.
+            derive: columns to derive, such as `smooth = rolling_mean(score, 20)`.
 
         Raises:
-            InvalidArgument: a time has no time zone, `newest` is below 1, or there are more than a million.
+            InvalidArgument: a time has no time zone, `newest` is below 1, there are more than a million, or
+                arguments exclude each other.
+            NotAccepted: an expression is wrong, and the error shows where; or the search costs too much.
             ShotwatchError: the server does not answer, or refuses.
         """
-        query: dict[str, Value] = {
-            "place": place,
-            "from": optional_ms(start, "start"),
-            "to": optional_ms(end, "end"),
-            "interval": interval,
-            "kind": kind,
-            "min_score": min_score,
-            "complete": complete,
-        }
-        if newest is not None and newest < 1:
-            raise InvalidArgument("newest", f"{newest} is not a number of shots")
-        wanted = MOST_SHOTS if newest is None else newest
-        found, count = [table([], SHOTS)], 0
-        for page in pages(self._rest, **query, limit=min(wanted, PAGE)):
-            found.append(table(page[: wanted - count], SHOTS))
-            count += len(page)
-            if newest is not None and count >= newest:
-                break
-        return pd.concat(found, ignore_index=True)[::-1].reset_index(drop=True)
+        filters: dict[str, Value] = {"kind": kind, "min_score": min_score, "complete": complete}
+        if where is not None or columns or derive:
+            require_by_value(place=place, newest=newest, **filters)
+            of_place = self.table(str(place), interval)
+            return of_place.shots(start, end, where=where, columns=columns, derive=derive)
+        span = {"from": optional_ms(start, "start"), "to": optional_ms(end, "end")}
+        query = {"place": place, "interval": interval, **span, **filters}
+        found = [table(page, SHOTS) for page in newest_pages(self._rest, newest, **query)]
+        return pd.concat([table([], SHOTS), *found], ignore_index=True)[::-1].reset_index(drop=True)
+
+    def table(self, place: str, interval: str | None = None) -> ShotTable:
+        """Return the table of a place; `interval`, such as `100ms`, is needed if it has several."""
+        return ShotTable(self._rest, place, interval)
 
     def shot(self, shot: str) -> ShotReport:
         """Return everything about one shot: its members, features, anomalies and revisions.

@@ -246,7 +246,8 @@ def _detail(body: bytes) -> str:
     try:
         problem = Answer("", json.loads(body))
         mistakes = [f"{each.text('where')}: {each.text('what')}" for each in problem.rows("mistakes")]
-        return "; ".join([problem.text("detail"), *mistakes])
+        excerpt = problem.texts("excerpt") if "excerpt" in problem.mapping() else ()
+        return "\n".join(["; ".join([problem.text("detail"), *mistakes]), *excerpt])
     except (ValueError, RecursionError, UnexpectedAnswer):
         return body[:200].decode(errors="replace").strip() or "no reason given"
 

@@ -37,6 +37,24 @@ def pages(rest: Rest, **query: Value) -> Iterator[list[Answer]]:
             return
 
 
+def newest_pages(rest: Rest, newest: int | None, **query: Value) -> Iterator[list[Answer]]:
+    """Yield the newest shots of a search page by page; all of them if `newest` is None.
+
+    Raises:
+        InvalidArgument: `newest` is below 1, or there are more than MOST_SHOTS.
+        ShotwatchError: a page cannot be read.
+    """
+    if newest is not None and newest < 1:
+        raise InvalidArgument("newest", f"{newest} is not a number of shots")
+    wanted = MOST_SHOTS if newest is None else newest
+    count = 0
+    for page in pages(rest, **query, limit=min(wanted, PAGE)):
+        yield page[: wanted - count]
+        count += len(page)
+        if newest is not None and count >= newest:
+            return
+
+
 @dataclass(frozen=True, slots=True)
 class ListedShot:
     """A shot of the list."""

@@ -52,6 +52,11 @@ FEATURES: Columns = {
     "source": ("source", Answer.text, "str"),
     "measured_on": ("measured_on", Answer.text, "str"),
 }
+COLUMNS: Columns = {
+    "column": ("name", Answer.text, "str"),
+    "unit": ("unit", Answer.text, "str"),
+    "description": ("description", Answer.text, "str"),
+}
 _MEMBERS: Columns = {
     "device": ("device", Answer.text, "str"),
     "kind": ("kind", Answer.text, "str"),

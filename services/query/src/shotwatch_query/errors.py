@@ -1,5 +1,6 @@
 """Errors by what the client is informed of; problems.py converts them to responses."""
 
+from shotwatch_shots.expressions.errors import ExpressionError
 from shotwatch_shots.vocabulary import Scope
 
 
@@ -30,6 +31,14 @@ class NotFound(LookupError):
 
 class BadRequest(ValueError):
     """The request is invalid; the message gives the reason."""
+
+
+class BadExpression(BadRequest):
+    """An expression of the request is invalid; `excerpt` shows the place."""
+
+    def __init__(self, parameter: str, error: ExpressionError) -> None:
+        super().__init__(f"{parameter}: {error}")
+        self.excerpt = error.excerpt
 
 
 class Full(Exception):

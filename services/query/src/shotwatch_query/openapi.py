@@ -76,7 +76,7 @@ def _add_problems(operation: dict[str, Any], has_path_parameter: bool) -> None:
         "400": "requestBody" in operation,
         "401": True,
         "403": True,
-        "404": has_path_parameter,
+        "404": has_path_parameter or "404" in responses,
         "409": "409" in responses,
         "413": "requestBody" in operation,
         "422": "422" in responses,

@@ -14,7 +14,16 @@ from shotwatch_common import metrics
 from shotwatch_common.archive import TRANSIENT
 from shotwatch_common.printable import printable
 from shotwatch_common.store import ObjectGone
-from shotwatch_query.errors import BadRequest, Forbidden, Full, NotAdmitted, NotFound, TooMany, Unavailable
+from shotwatch_query.errors import (
+    BadExpression,
+    BadRequest,
+    Forbidden,
+    Full,
+    NotAdmitted,
+    NotFound,
+    TooMany,
+    Unavailable,
+)
 from shotwatch_query.schema import SHOT_ID, Schema
 from shotwatch_shots.errors import Retry
 
@@ -44,6 +53,9 @@ class ProblemDetails(Schema):
     status: int = Field(examples=[404])
     detail: str = Field(examples=[f"there is no shot {SHOT_ID}"])
     instance: str = Field(description="Path of the request.")
+    excerpt: list[str] = Field(
+        default=[], description="Of a wrong expression: its line, and below it `^` at the place."
+    )
     mistakes: list[Mistake] = Field(default=[], description="Of a request that makes no sense: each mistake.")
 
 
@@ -53,6 +65,7 @@ def problem(
     detail: str,
     mistakes: Sequence[Mistake] = (),
     headers: Mapping[str, str] | None = None,
+    excerpt: Sequence[str] = (),
 ) -> Response:
     metrics.API_PROBLEMS.labels(status).inc()
     document = ProblemDetails(
@@ -60,6 +73,7 @@ def problem(
         status=status,
         detail=_short(detail),
         instance=_short(request.url.path),
+        excerpt=list(map(_short, excerpt)),
         mistakes=[
             Mistake(where=_short(each.where), what=_short(each.what)) for each in mistakes[:MOST_MISTAKES]
         ],
@@ -98,7 +112,8 @@ def explain_errors(app: FastAPI, count: Callable[[Request], Awaitable[None]]) ->
         return problem(request, 404, str(error))
 
     async def bad_request(request: Request, error: Exception) -> Response:
-        return problem(request, 422, str(error))
+        excerpt = error.excerpt if isinstance(error, BadExpression) else ()
+        return problem(request, 422, str(error), excerpt=excerpt)
 
     async def full(request: Request, error: Exception) -> Response:
         return problem(request, 409, str(error))

@@ -58,8 +58,10 @@ from shotwatch_query.routes import (
     reports,
     series,
     shots,
+    tables,
 )
 from shotwatch_query.settings import QuerySettings
+from shotwatch_query.shot_tables import ShotTables
 from shotwatch_query.sources import ApiSources
 from shotwatch_shots.facility import FacilityError
 from shotwatch_shots.vocabulary import Scope
@@ -67,6 +69,7 @@ from shotwatch_shots.vocabulary import Scope
 PREFIX = docs.PREFIX
 READING = (
     shots,
+    tables,
     devices,
     blocks,
     features,
@@ -141,6 +144,7 @@ async def open_sources(settings: QuerySettings) -> AsyncIterator[ApiSources]:
         Access.of(settings) as access,
         Live.of(archive.events, settings.query_streams_per_caller) as live,
         Refusals.of(archive.audit) as refusals,
+        ShotTables.of(archive, store, settings.table_bucket, facility_file) as shot_tables,
     ):
         reading = asyncio.Lock()  # whole blocks are large: one is read at a time, besides those in the cache
         blocks_read = BlockReader(store, reading)
@@ -159,6 +163,7 @@ async def open_sources(settings: QuerySettings) -> AsyncIterator[ApiSources]:
             overview,
             Limits.of(settings),
             refusals,
+            shot_tables,
         )
 
 

@@ -18,6 +18,7 @@ from shotwatch_query.limits import Limits
 from shotwatch_query.live import Live
 from shotwatch_query.overview import Overview
 from shotwatch_query.settings import QuerySettings
+from shotwatch_query.shot_tables import ShotTables
 from shotwatch_shots.facility import Facility
 from shotwatch_shots.pulses import WINDOW_MS
 
@@ -38,6 +39,7 @@ class ApiSources:
     overview: Overview
     limits: Limits
     refusals: Refusals
+    tables: ShotTables
     feedback_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held from counting an incident's statements to adding one: a replica does not exceed the limit.
 

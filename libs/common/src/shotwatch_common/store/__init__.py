@@ -209,6 +209,12 @@ class ObjectStore:
             tail, _ = await self._range(bucket, key, max(size - length, length), length)
             return head, tail, size
 
+    async def part(self, bucket: str, key: str, offset: int, length: int) -> bytes:
+        """Return up to `length` bytes of an object from `offset` on; fewer if the object ends before."""
+        async with translated(bucket, key):
+            data, _ = await self._range(bucket, key, offset, length)
+        return data
+
     async def pieces(self, bucket: str, key: str, length: int) -> AsyncGenerator[bytes, None]:
         """Yield an object in pieces of `length` bytes (the last may be shorter), with one piece in memory."""
         async with translated(bucket, key):

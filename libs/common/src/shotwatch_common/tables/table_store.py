@@ -56,6 +56,10 @@ class TableStore:
         data = await self._store.get(self._bucket, file.key, file.size)
         return await asyncio.to_thread(read_table, data, file.key)
 
+    async def part(self, file: TableFile, offset: int, length: int) -> bytes:
+        """Return `length` bytes of a file from `offset` on. Raises ObjectGone as `read` does."""
+        return await self._store.part(self._bucket, file.key, offset, length)
+
     async def put_file(self, key: str, content: pa.Buffer) -> None:
         await self._store.put(self._bucket, key, content, "application/vnd.apache.parquet")
 

@@ -1,0 +1,132 @@
+"""The shot tables: files of closed hours, and the archive's shots where there is no file."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Self, TypeVar
+
+import pyarrow as pa
+
+from shotwatch_common.archive import Archive
+from shotwatch_common.store import ObjectStore
+from shotwatch_common.tables.archived import ArchivedShots
+from shotwatch_common.tables.manifest import DAY_MS, HOUR_MS, TableFile, day_start
+from shotwatch_common.tables.object_file import ANSWER_S, ObjectFile
+from shotwatch_common.tables.parts import MemoryPart, TablePart, row_groups
+from shotwatch_common.tables.schema import ShotTableSchema
+from shotwatch_common.tables.search import TableSearch
+from shotwatch_common.tables.table_store import TableStore
+from shotwatch_query.domain.pages import Span
+from shotwatch_shots.facility import Facility
+from shotwatch_shots.place import Place
+
+Result = TypeVar("Result")
+SEARCHES_AT_ONCE = 2
+"""Number of searches that compute at a time; Arrow itself uses all cores for each."""
+MANIFESTS_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class TablePlan:
+    """The files and the gaps between them that a search reads, in order of time."""
+
+    search: TableSearch
+    schema: ShotTableSchema
+    steps: tuple[TableFile | Span, ...]
+
+    @property
+    def rows(self) -> int:
+        """Maximum number of rows that the search reads."""
+        period = self.search.period_ms
+        return sum(
+            each.rows if isinstance(each, TableFile) else (each.end - each.start) // period + 1
+            for each in self.steps
+        )
+
+
+class ShotTables:
+    """Searches of shot tables, in threads of their own."""
+
+    def __init__(self, archived: ArchivedShots, store: TableStore, facility: Facility) -> None:
+        self._archived = archived
+        self._store = store
+        self._threads = ThreadPoolExecutor(SEARCHES_AT_ONCE, "tables")
+        self.schema = cache(partial(ShotTableSchema.of, facility))
+        """Return the columns of a place."""
+
+    @classmethod
+    @asynccontextmanager
+    async def of(
+        cls, archive: Archive, store: ObjectStore, bucket: str, facility: Facility
+    ) -> AsyncIterator[Self]:
+        tables = cls(ArchivedShots(archive), TableStore(store, bucket), facility)
+        try:
+            yield tables
+        finally:
+            tables._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def plan(self, place: Place, search: TableSearch) -> TablePlan:
+        """Return what a search reads. The files that are current now are read, whatever replaces them later.
+
+        Raises:
+            Retry: the object store does not answer.
+        """
+        span = Span(search.start_ms - search.reach_ms, search.end_ms)
+        days = range(day_start(span.start), span.end, DAY_MS) if span else range(0)
+        files: list[TableFile] = []
+        for some in (days[n : n + MANIFESTS_AT_ONCE] for n in range(0, len(days), MANIFESTS_AT_ONCE)):
+            manifests = await asyncio.gather(*(self._store.manifest(place, day) for day in some))
+            files += (file for manifest in manifests for file in manifest.files)
+        return TablePlan(search, self.schema(place), tuple(steps(span, files)))
+
+    async def run(self, plan: TablePlan, compute: Callable[[Iterator[TablePart]], Result]) -> Result:
+        """Return what a function computes in a thread from the parts of the table.
+
+        Raises what the function raises, and Retry if a server does not answer.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, lambda: compute(self._parts(plan, loop)))
+
+    def _parts(self, plan: TablePlan, loop: asyncio.AbstractEventLoop) -> Iterator[TablePart]:
+        search = plan.search
+        for step in plan.steps:
+            if isinstance(step, TableFile):
+                file = ObjectFile(partial(self._store.part, step), step.size, loop)
+                yield from row_groups(pa.PythonFile(file, mode="r"), plan.schema.arrow, search.pruning)
+            else:
+                tables = self._archived.tables(plan.schema, step.start, step.end, search.interval)
+                yield from map(MemoryPart, _waited_for(tables, loop))
+
+
+def steps(span: Span, files: Sequence[TableFile]) -> Iterator[TableFile | Span]:
+    """Yield the files with shots of the span, and the parts of the span that no file covers, by time.
+
+    Args:
+        span: the requested span.
+        files: files of different hours, sorted by time. A file covers its hour.
+    """
+    at = span.start
+    for file in files:
+        begin, end = max(file.start, span.start), min(file.start + HOUR_MS, span.end)
+        if begin >= end:
+            continue
+        if at < begin:
+            yield Span(at, begin)
+        if file.first < span.end and span.start <= file.last:
+            yield file
+        at = end
+    if at < span.end:
+        yield Span(at, span.end)
+
+
+def _waited_for(tables: AsyncIterator[pa.Table], loop: asyncio.AbstractEventLoop) -> Iterator[pa.Table]:
+    """Yield in a thread what an iterator yields in the event loop."""
+
+    async def following() -> pa.Table | None:
+        return await anext(tables, None)
+
+    while (table := asyncio.run_coroutine_threadsafe(following(), loop).result(ANSWER_S)) is not None:
+        yield table
