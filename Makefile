@@ -21,6 +21,7 @@ demo: setup  ## Run the demo on the embedded stack; FRAMES=folder for recorded f
 test: setup  ## Every test, on real servers; of the fault injections only the quick ones
 	@$(BIN)/pytest tests/integration tests/unit tests/services tests/fuzz -n 2 --dist loadgroup --no-loadscope-reorder
 	@$(BIN)/pytest tests/e2e tests/chaos -n 2 --dist loadgroup
+	@$(if $(wildcard $(BIN)/minio),$(MAKE) --no-print-directory test-minio,echo "Not tested on MinIO: make test-minio compiles it once")
 
 test-minio: $(BIN)/minio  ## Test the object store on MinIO, and the path of a shot with notifications from MinIO
 	@$(BIN)/pytest tests/integration/test_store.py tests/integration/test_store_accounts.py tests/integration/test_store_notifications.py -m ""
