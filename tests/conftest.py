@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tempfile
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -84,3 +85,13 @@ def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     os.environ.update(mark(folder))
     with start_guard(folder) as _, held:
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def temporary_files_are_private(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[None]:
+    """Tests that fit networks would import from `/tmp` what another user put there (ADR 23)."""
+    before, tempfile.tempdir = tempfile.tempdir, str(tmp_path_factory.getbasetemp())
+    yield
+    tempfile.tempdir = before

@@ -1,5 +1,6 @@
 """`shotwatch upload`: which files go under which keys."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -44,3 +45,23 @@ def test_an_empty_folder_is_a_failure_that_explains_what_to_do(tmp_path: Path) -
     with pytest.raises(Failure, match=r"holds no \.h5 file") as failure:
         planned_uploads([tmp_path])
     assert "shotwatch simulate" in failure.value.advice
+
+
+@pytest.mark.parametrize("made", ["pipe", "link", "folder"])
+def test_what_is_no_file_in_a_folder_is_named_and_nothing_is_uploaded(tmp_path: Path, made: str) -> None:
+    touch(tmp_path / "prepared" / "a.h5")
+    wrong = tmp_path / "prepared" / "b.h5"
+    if made == "pipe":
+        os.mkfifo(wrong)
+    elif made == "link":
+        wrong.symlink_to(touch(tmp_path / "secret"))
+    else:
+        wrong.mkdir()
+    with pytest.raises(Failure, match=r"b\.h5 is a link or no regular file"):
+        planned_uploads([tmp_path / "prepared"])
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.h5")
+    with pytest.raises(Failure, match="neither a file nor a folder"):
+        planned_uploads([tmp_path / "a.h5"])

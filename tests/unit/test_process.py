@@ -124,3 +124,19 @@ def test_a_service_that_cannot_start_ends_with_one_json_line_and_exit_code_1(
     [line] = ended.stderr.splitlines()
     assert json.loads(line)["service"] == service
     assert json.loads(line)["event"] == "crashed"
+
+
+def test_a_service_that_crashes_ends_whatever_threads_are_left() -> None:
+    """A thread that answered a request waits for its next work: nothing ends it after a crash."""
+    program = """
+from threading import Event, Thread
+from shotwatch_common.telemetry import last_words
+
+with last_words("query"):
+    Thread(target=Event().wait).start()
+    1 / 0
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    [line] = ended.stderr.splitlines()
+    assert json.loads(line)["event"] == "crashed"

@@ -14,7 +14,7 @@ from shotwatch_query import live as live_module
 from shotwatch_query.access import Access
 from shotwatch_query.access.key_ring import KeyRing
 from shotwatch_query.errors import Forbidden, NotAdmitted, Unavailable
-from shotwatch_query.live import MOST_LISTENERS, MOST_WAITING, Live, News, Outage, Reset, Revoked
+from shotwatch_query.live import FAULT, MOST_LISTENERS, MOST_WAITING, Live, News, Outage, Reset, Revoked
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.vocabulary import Scope
 from tests.unit.api import client, sources
@@ -36,12 +36,15 @@ class Stored:
     def __init__(self) -> None:
         self.numbers: list[int] = []
         self.away = False
+        self.broken = False
         self.readings = 0
 
     async def last_number(self) -> int:
         self.readings += 1
         if self.away:
             raise AutoReconnect("nobody answers")
+        if self.broken:
+            raise ValueError("x")
         return max(self.numbers, default=0)
 
     async def numbered(self, after: int, last: int) -> list[NumberedEvent]:
@@ -95,6 +98,16 @@ async def test_an_outage_is_reported_and_nothing_is_lost_by_it(stored: Stored, l
         assert await following(reported) == "nobody answers"
         stored.numbers.append(1)
         stored.away = False
+        assert [await following(reported), await following(reported)] == [1, None]
+
+
+async def test_a_fault_is_reported_as_an_outage_and_ends_nothing(stored: Stored, live: Live) -> None:
+    with live.listener("amelie", valid) as listener:
+        reported = live.follow(listener, None)
+        stored.broken = True
+        assert await following(reported) == FAULT
+        stored.numbers.append(1)
+        stored.broken = False
         assert [await following(reported), await following(reported)] == [1, None]
 
 

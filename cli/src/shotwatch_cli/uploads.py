@@ -26,10 +26,12 @@ Done = Callable[[Upload], None]
 def planned_uploads(paths: Iterable[Path]) -> list[Upload]:
     """Return the uploads of files and folders.
 
-    The key of a file is its name. The key of a snapshot file in a folder is its path below the folder.
+    The key of a file is its name. The key of a snapshot file in a folder is its path below the folder. Links
+    in a folder are not followed: whoever prepared it does not choose what else is uploaded.
 
     Raises:
-        Failure: a folder holds no snapshot file, or two files would have the same key.
+        Failure: a folder holds no snapshot file, or one that is a link or no regular file; a path is neither
+            a file nor a folder; or two files would have the same key.
     """
     uploads = [upload for path in paths for upload in _below(path)]
     taken: dict[str, Path] = {}
@@ -60,7 +62,12 @@ async def upload_all(store: ObjectStore, bucket: str, uploads: Sequence[Upload],
 def _below(path: Path) -> list[Upload]:
     if path.is_file():
         return [_upload(path, path.name)]
-    found = [_upload(file, file.relative_to(path).as_posix()) for file in sorted(path.rglob("*.h5"))]
+    if not path.is_dir():
+        raise Failure(f"{path} is neither a file nor a folder")
+    files = sorted(path.rglob("*.h5"))
+    if wrong := next((file for file in files if file.is_symlink() or not file.is_file()), None):
+        raise Failure(f"{wrong} is a link or no regular file")
+    found = [_upload(file, file.relative_to(path).as_posix()) for file in files]
     if not found:
         raise Failure(f"{path} holds no .h5 file", "`shotwatch simulate --out DIR` makes some")
     return found

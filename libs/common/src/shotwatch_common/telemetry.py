@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from io import TextIOWrapper
 from pathlib import Path
+from threading import Thread, main_thread
 
 import structlog
 from opentelemetry import trace
@@ -36,6 +37,8 @@ from shotwatch_common.printable import printable_json
 Log = structlog.stdlib.BoundLogger
 MOST_TRACES_BYTES = 64 << 20
 """Size at which a file of spans begins anew."""
+LONGEST_END_S = 5.0
+"""Time that a process has after its main thread, for example to send its last log lines to the collector."""
 _COLLECTOR = "OTEL_EXPORTER_OTLP_ENDPOINT"
 _SEVERITIES = {
     "info": SeverityNumber.INFO,
@@ -73,7 +76,11 @@ def last_words(service: str, *expected: type[Exception]) -> Iterator[Log]:
 
     An expected error is logged with its message, any other error with its traceback. A plain traceback on
     stderr would not reach the collector, so a service that dies at each start would appear silent there.
+
+    The process ends within LONGEST_END_S, whatever threads are left. One that stayed would keep its sockets,
+    and nothing would restart it.
     """
+    Thread(target=_end_after_main_thread, name="end of the process", daemon=True).start()
     log = configure_logs(service)
     try:
         yield log
@@ -84,6 +91,17 @@ def last_words(service: str, *expected: type[Exception]) -> Iterator[Log]:
     else:
         return
     sys.exit(1)
+
+
+def _end_after_main_thread() -> None:
+    """End the process if it has not ended some time after its main thread.
+
+    Python joins all threads before it ends. A thread of AnyIO that waits for work never ends if the event
+    loop crashed while its request was being answered.
+    """
+    main_thread().join()
+    time.sleep(LONGEST_END_S)
+    os._exit(1)
 
 
 def _collector(service: str) -> Logger:

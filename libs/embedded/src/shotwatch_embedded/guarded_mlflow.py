@@ -2,11 +2,12 @@
 
     uvicorn --factory shotwatch_embedded.guarded_mlflow:application
 
-`engineer` may do everything. `reader` may do what services need: request aliases and versions of models,
-download their files, and tag a version with the number of its confirmed and false alarms. Without a login
-only GET /health is answered. MLflow keeps the body of any request in memory, so it gets bodies only from
-`engineer`, and small ones from `reader`. docs/adr/0021 explains why MLflow's own `basic-auth` application is
-not used.
+`engineer` may do everything, except use MLflow's assistant, which starts other programs, and its AI gateway,
+which sends requests to the outside. `reader` may do what services need: request aliases and versions of
+models, download their files, and tag a version with the number of its confirmed and false alarms. Without a
+login only GET /health is answered. MLflow keeps the body of any request in memory, so it gets bodies only
+from `engineer`, and small ones from `reader`. docs/adr/0021 explains why MLflow's own `basic-auth`
+application is not used.
 
 This file imports nothing from this project, because Compose mounts it into MLflow's image.
 """
@@ -33,6 +34,8 @@ _READABLE = re.compile(
 )
 """Paths that services request, always with GET (`shotwatch_common.registry`)."""
 _TAG = "/api/2.0/mlflow/model-versions/set-tag"
+_REFUSED = frozenset({"assistant", "gateway"})
+"""Parts of paths that nobody may request."""
 _COUNTS = ("confirmed", "false")
 """Tags that a service sets; each is a number."""
 _NUMBER = re.compile(r"[0-9]{1,12}")
@@ -60,12 +63,19 @@ class Guard:
             return
         given = Headers(scope=scope).get("authorization", "").encode()
         if compare_digest(given, self._engineer):
-            await self._application(scope, receive, send)
+            await self._changing(scope, receive, send)
         elif compare_digest(given, self._reader):
             await self._read_only(scope, receive, send)
         else:
             challenge = {"WWW-Authenticate": 'Basic realm="models", charset="UTF-8"'}
             await PlainTextResponse("log in\n", HTTPStatus.UNAUTHORIZED, challenge)(scope, receive, send)
+
+    async def _changing(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request of `engineer`."""
+        if _REFUSED.isdisjoint(scope["path"].lower().split("/")):
+            await self._application(scope, receive, send)
+        else:
+            await PlainTextResponse("nobody may do this\n", HTTPStatus.FORBIDDEN)(scope, receive, send)
 
     async def _read_only(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request of `reader`."""

@@ -1,4 +1,7 @@
-"""The keeper of one process: it starts the process, checks that it is ready, and restarts it when it dies."""
+"""The keeper of one process: it starts the process, checks that it is ready, and restarts it when it dies.
+
+It also ends a process that was ready and has shown no life for three minutes.
+"""
 
 import asyncio
 import os
@@ -11,7 +14,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from shotwatch_embedded.forks import Fork, ForkServer
-from shotwatch_embedded.launch import Launch
+from shotwatch_embedded.launch import Launch, Probe
 from shotwatch_embedded.logs import is_too_long, shorten
 from shotwatch_embedded.ports import accepts_connections
 from shotwatch_embedded.private import UMASK, private_files
@@ -23,6 +26,7 @@ _LONGEST_DELAY = 30.0
 _STEADY = 60.0
 _POLL = 0.1
 _PROBE_TIMEOUT = 5.0
+_LONGEST_WITHOUT_LIFE = 180.0
 _NOT_EXECUTABLE = 127
 """The exit code that shells give to a command that cannot be run."""
 
@@ -135,10 +139,16 @@ class Keeper:
             )
 
     async def _watch(self) -> None:
+        alive_at = time.monotonic()
         while True:
             state = self._judged(serves=await self._serves())
             if state is not self._state:
                 self._become(state)
+            if state is not State.UNREADY or await self._is_alive():
+                alive_at = time.monotonic()
+            elif self._pid is not None and time.monotonic() - alive_at > _LONGEST_WITHOUT_LIFE:
+                self._note("shows no life and is killed")
+                _signal_group(self._pid, signal.SIGKILL)
             with suppress(OSError):  # a full disk, or a log that somebody removed
                 if is_too_long(self._launch.log):
                     await asyncio.to_thread(shorten, self._launch.log)
@@ -150,11 +160,10 @@ class Keeper:
         return State.STARTING if self._state is State.STARTING else State.UNREADY
 
     async def _serves(self) -> bool:
-        try:
-            async with asyncio.timeout(_PROBE_TIMEOUT):
-                return await self._listens() and await self._launch.probe()
-        except TimeoutError:
-            return False
+        return await _passed(self._listens) and await _passed(self._launch.probe)
+
+    async def _is_alive(self) -> bool:
+        return self._launch.alive is None or await _passed(self._launch.alive)
 
     async def _listens(self) -> bool:
         """Return whether a process of the stack listens on the port.
@@ -180,6 +189,15 @@ class Keeper:
         line = f"== {datetime.now(UTC):%Y-%m-%d %H:%M:%S} {self._launch.name}: {what}\n"
         with suppress(OSError), private_files(), self._launch.log.open("a") as log:
             log.write(line)
+
+
+async def _passed(probe: Probe) -> bool:
+    """Return whether a probe succeeds in time."""
+    try:
+        async with asyncio.timeout(_PROBE_TIMEOUT):
+            return await probe()
+    except TimeoutError:
+        return False
 
 
 async def _end(process: Process | Fork, grace: float) -> int:

@@ -30,5 +30,7 @@ class Launch:
     """Seconds between probes of a process that is ready."""
     grace: float
     """Seconds between SIGTERM and SIGKILL."""
+    alive: Probe | None = None
+    """Checks whether a process that is not ready can do anything at all; without it, the process may be."""
     ports: Mapping[str, int] = field(default_factory=dict)
     """Ports assigned to it, by the environment variable that holds each."""

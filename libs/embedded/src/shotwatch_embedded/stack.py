@@ -342,6 +342,7 @@ class Stack:
 
     def _service_launch(self, spec: ServiceSpec, name: str) -> Launch:
         ports = {variable: self._ports.take() for variable in spec.ports}
+        health = f"http://{LOOPBACK}:{ports[HEALTH_PORT]}"
         given = {variable: str(port) for variable, port in ports.items()} | {_REUSE_PORT: "true"}
         return Launch(
             name=name,
@@ -354,7 +355,8 @@ class Stack:
             folder=Path.cwd(),
             log=self._log(name),
             port=ports[HEALTH_PORT],
-            probe=partial(probes.answers, f"http://{LOOPBACK}:{ports[HEALTH_PORT]}/ready"),
+            probe=partial(probes.answers, f"{health}/ready"),
+            alive=partial(probes.answers, f"{health}/live"),
             check_every=_SERVICE_CHECK_EVERY,
             grace=_SERVICE_GRACE,
             ports=ports,

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Self
 
+import structlog
+
+from shotwatch_common import metrics
 from shotwatch_common.archive.events import Events, NumberedEvent
 from shotwatch_query.errors import Forbidden, NotAdmitted, TooMany, Unavailable
 from shotwatch_query.problems import AWAY
@@ -27,6 +30,8 @@ LONGEST_S = 900.0
 """Maximum duration of a stream in seconds; then the client reconnects, possibly to another replica."""
 CHECK_S = 30.0
 """Period in seconds in which each listener's key or token is checked again."""
+
+FAULT = "a fault of this service; its log has the details"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +98,13 @@ class Live:
         self._per_caller = per_caller
         self._last_published: int | None = None
         self._wrong: str | None = None
+        self._last_fault = ""
         self._listeners: set[Listener] = set()
 
     @classmethod
     @asynccontextmanager
     async def of(cls, events: Events, per_caller: int = MOST_LISTENERS) -> AsyncIterator[Self]:
-        """Poll and check keys until exit; if one of these tasks fails, the service ends.
+        """Poll and check keys until exit. A fault in one of these tasks is logged, and the task goes on.
 
         Args:
             events: the stored events.
@@ -198,6 +204,9 @@ class Live:
                 self._publish_outage(None)
             except AWAY as error:
                 self._publish_outage(str(error))
+            except Exception as error:  # noqa: BLE001 - the edge of the process: other requests go on
+                self._note("events not polled", error)
+                self._publish_outage(FAULT)
             for listener in [each for each in self._listeners if each.ended or each.ends_at < monotonic()]:
                 self._drop(listener)
             await asyncio.sleep(POLL_S)
@@ -212,6 +221,8 @@ class Live:
                     continue
                 except (NotAdmitted, Forbidden) as error:
                     self._drop(listener, Revoked(str(error)))
+                except Exception as error:  # noqa: BLE001 - the edge of the process: the other listeners are checked
+                    self._note("key not checked", error)
 
     async def _publish_new(self) -> None:
         # At the start, or after the database was emptied or restored: begin at its present end.
@@ -231,6 +242,13 @@ class Live:
         if (wrong is None) != (self._wrong is None):
             self._publish(Outage(wrong))
         self._wrong = wrong
+
+    def _note(self, what: str, error: Exception) -> None:
+        """Count a fault; log it unless it is the same as the last one."""
+        metrics.BACKGROUND_FAILURES.labels("Live").inc()
+        if repr(error) != self._last_fault:
+            self._last_fault = repr(error)
+            structlog.get_logger().error(what, exc_info=error)
 
     def _publish(self, news: News) -> None:
         for listener in self._listeners:

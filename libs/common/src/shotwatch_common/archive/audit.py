@@ -11,7 +11,7 @@ from uuid import uuid4
 from pydantic import Field, TypeAdapter
 
 from shotwatch_common.archive.driver import Database, Document
-from shotwatch_common.archive.readable import readable
+from shotwatch_common.archive.readable import all_readable, id_of
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.telemetry import current_trace_id
 from shotwatch_shots.pulses import YEAR_10000_MS
@@ -105,7 +105,7 @@ _line = TypeAdapter(AuditLine)
 async def _lines(documents: AsyncIterable[Document]) -> dict[str, AuditLine]:
     """Return the lines that the documents hold, by id."""
 
-    return dict([each async for each in readable(documents, _with_id, "audit")])
+    return dict(await all_readable(documents, _with_id, "audit"))
 
 
 def _with_id(document: Document) -> tuple[str, AuditLine]:
@@ -115,7 +115,7 @@ def _with_id(document: Document) -> tuple[str, AuditLine]:
         ValidationError: the document lacks a field of a line, or one is longer than `add` writes it.
     """
     given = {each.name: document[each.name] for each in fields(AuditLine) if each.name in document}
-    return str(document["_id"]), _line.validate_python(given)
+    return id_of(document), _line.validate_python(given)
 
 
 def cut(value: T) -> T | str:

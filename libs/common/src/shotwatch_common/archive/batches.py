@@ -1,15 +1,20 @@
 """The batches in which shots were closed: their members, blocks and rows."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from functools import partial
 
 from pydantic import BaseModel
 
+from shotwatch_common.archive.driver import Database, Document
+from shotwatch_common.archive.readable import all_readable, id_of, number, readable, readable_one, text
 from shotwatch_common.clock import epoch_now
 from shotwatch_shots.batch import CompletedBatch, ShotBatch
+from shotwatch_shots.place import ShotSeries
+from shotwatch_shots.pulses import window_start
 from shotwatch_shots.reconciliation.sides import ClosedShots
 from shotwatch_shots.vocabulary import ShotState
 
+_NAME = "batches"
 _NOT_YET = 0
 
 
@@ -27,8 +32,8 @@ class Batches:
     `dead_lettered` is the reason why a message about the batch was dead-lettered, or "" if none was.
     """
 
-    def __init__(self, database: Any) -> None:
-        self._batches = database["batches"]
+    def __init__(self, database: Database) -> None:
+        self._batches = database[_NAME]
 
     async def ensure_indexes(self) -> None:
         await self._batches.create_index([("window", 1)])
@@ -70,15 +75,12 @@ class Batches:
 
     async def find(self, batch_id: str) -> ShotBatch | None:
         document = await self._batches.find_one({"_id": batch_id})
-        return None if document is None else ShotBatch.model_validate_json(document["message"])
+        return readable_one(document, _batch, _NAME)
 
     async def of_window(self, window_id: str) -> list[tuple[ShotBatch, int]]:
         """Return the batches of a window and when each was closed (epoch ms), sorted by that time."""
         found = self._batches.find({"window": window_id})
-        batches = [
-            (ShotBatch.model_validate_json(document["message"]), int(document["closed_at"]))
-            async for document in found
-        ]
+        batches = await all_readable(found, lambda each: (_batch(each), number(each["closed_at"])), _NAME)
         return sorted(batches, key=lambda batch: batch[1])
 
     async def overdue(self, before_ms: int) -> list[str]:
@@ -88,7 +90,10 @@ class Batches:
         """
         waiting = {"judged_at": _NOT_YET}
         found = self._batches.find(waiting, {"closed_at": 1, "dead_lettered": 1})
-        return [d["_id"] async for d in found if d["closed_at"] < before_ms and not d["dead_lettered"]]
+        batches = await all_readable(
+            found, lambda each: (id_of(each), number(each["closed_at"]), _why(each)), _NAME
+        )
+        return [id_ for id_, closed_at, why in batches if closed_at < before_ms and not why]
 
     async def states(self, start_ms: int, end_ms: int) -> dict[str, int]:
         """Count the shots whose last file arrived in [start, end) (epoch ms), by state.
@@ -99,26 +104,21 @@ class Batches:
         states = {str(state): 0 for state in ShotState}
         arrived = {"arrived_at": {"$gte": start_ms, "$lt": end_ms}}
         wanted = {"shots": 1, "judged_at": 1, "dead_lettered": 1}
-        async for document in self._batches.find(arrived, wanted):
-            states[_state(document)] += document["shots"]
+        found = self._batches.find(arrived, wanted)
+        async for state, shots in readable(found, lambda each: (_state(each), number(each["shots"])), _NAME):
+            states[state] += shots
         return states
 
     async def closed(self, window_ids: Sequence[str]) -> AsyncIterator[ClosedShots]:
         """Yield the shots of every batch of these windows."""
-        async for document in self._batches.find({"window": {"$in": list(window_ids)}}):
-            closed = _Pulses.model_validate_json(document["message"])
-            yield ClosedShots(
-                document["_id"],
-                document["window"],
-                dict(zip(closed.pulses, closed.revisions, strict=True)),
-                _state(document),
-                document["closed_at"],
-            )
+        found = self._batches.find({"window": {"$in": list(window_ids)}})
+        async for closed in readable(found, _closed, _NAME):
+            yield closed
 
     async def windows_judged(self, start_ms: int, end_ms: int) -> list[str]:
         """Return the ids of the windows that had a batch judged in [start, end) (epoch ms)."""
         judged = {"judged_at": {"$gte": start_ms, "$lt": end_ms}}
-        return sorted({each["window"] async for each in self._batches.find(judged, {"window": 1})})
+        return sorted(set(await all_readable(self._batches.find(judged, {"window": 1}), _window, _NAME)))
 
     async def completed(self, start_ms: int, end_ms: int) -> list[CompletedBatch]:
         """Return the batches that were judged, or measured in detail, in [start, end) (epoch ms).
@@ -129,29 +129,27 @@ class Batches:
         for what in ("judged_at", "detailed_at"):
             then = {what: {"$gte": start_ms, "$lt": end_ms}}
             fields = {"window": 1, "judged_at": 1, what: 1}
-            found += [
-                CompletedBatch(d["_id"], d["window"], d[what])
-                async for d in self._batches.find(then, fields)
-                if d["judged_at"]
-            ]
+            completed = await all_readable(self._batches.find(then, fields), partial(_completed, what), _NAME)
+            found += filter(None, completed)
         return found
 
     async def last_judged(self, window_id: str) -> int | None:
         """Return when the last batch of a window was judged (epoch ms); None while one of them is not."""
         found = self._batches.find({"window": window_id}, {"judged_at": 1})
-        judged_at = [int(document["judged_at"]) async for document in found]
+        judged_at = await all_readable(found, lambda each: number(each["judged_at"]), _NAME)
         return max(judged_at, default=_NOT_YET) if all(judged_at) else None
 
     async def windows_closed(self, start_ms: int, end_ms: int) -> set[str]:
         """Return the ids of the windows that had shots closed in [start, end) (epoch ms)."""
         closed = {"closed_at": {"$gte": start_ms, "$lt": end_ms}}
-        return {each["window"] async for each in self._batches.find(closed, {"window": 1})}
+        return set(await all_readable(self._batches.find(closed, {"window": 1}), _window, _NAME))
 
     async def undecided(self, window_id: str) -> Mapping[str, str]:
         """Return the unjudged batches of a window, each with its dead-letter reason ("" if there is none)."""
         wanted = {"judged_at": 1, "dead_lettered": 1}
         found = self._batches.find({"window": window_id}, wanted)
-        return {d["_id"]: d["dead_lettered"] async for d in found if not d["judged_at"]}
+        batches = await all_readable(found, lambda each: (id_of(each), _state(each), _why(each)), _NAME)
+        return {id_: why for id_, state, why in batches if state is not ShotState.JUDGED}
 
     async def forget(self, batch_ids: Sequence[str]) -> None:
         """Delete batches whose shots have all been closed again."""
@@ -160,10 +158,40 @@ class Batches:
     async def unjudged(self) -> int:
         """Return how many shots are closed and not yet judged."""
         waiting = self._batches.find({"judged_at": _NOT_YET}, {"shots": 1})
-        return sum([document["shots"] async for document in waiting])
+        return sum(await all_readable(waiting, lambda each: number(each["shots"]), _NAME))
 
 
-def _state(document: Mapping[str, Any]) -> ShotState:
-    if document["judged_at"]:
+def _batch(document: Document) -> ShotBatch:
+    return ShotBatch.model_validate_json(document["message"])
+
+
+def _closed(document: Document) -> ClosedShots:
+    closed = _Pulses.model_validate_json(document["message"])
+    revisions = dict(zip(closed.pulses, closed.revisions, strict=True))
+    return ClosedShots(
+        id_of(document), _window(document), revisions, _state(document), number(document["closed_at"])
+    )
+
+
+def _window(document: Document) -> str:
+    return text(document["window"])
+
+
+def _completed(what: str, document: Document) -> CompletedBatch | None:
+    """Return the batch whose time of `what` a document has; None if it is not judged."""
+    window = _window(document)
+    window_start(window)  # raises if this is not the id of a window
+    ShotSeries.parse(window.rpartition("-")[0])
+    if not number(document["judged_at"]):
+        return None
+    return CompletedBatch(id_of(document), window, number(document[what]))
+
+
+def _why(document: Document) -> str:
+    return text(document["dead_lettered"])
+
+
+def _state(document: Document) -> ShotState:
+    if number(document["judged_at"]):
         return ShotState.JUDGED
-    return ShotState.DEAD_LETTERED if document["dead_lettered"] else ShotState.WAITING
+    return ShotState.DEAD_LETTERED if _why(document) else ShotState.WAITING

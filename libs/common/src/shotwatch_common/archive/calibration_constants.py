@@ -2,11 +2,12 @@
 
 from dataclasses import asdict
 
+from pydantic import TypeAdapter
 from pymongo.errors import DuplicateKeyError
 
-from shotwatch_common.archive.driver import Database, Filter
+from shotwatch_common.archive.driver import Database, Document, Filter
+from shotwatch_common.archive.readable import all_readable
 from shotwatch_shots.calibration import CalibrationConstants
-from shotwatch_shots.vocabulary import CalibrationKind
 
 
 class CalibrationVersions:
@@ -41,9 +42,19 @@ class CalibrationVersions:
         return list(newest.values())
 
     async def _found(self, query: Filter) -> list[CalibrationConstants]:
-        documents = [d async for d in self._calibration_constants.find(query, {"_id": 0})]
-        found = [CalibrationConstants(**{**d, "kind": CalibrationKind(d["kind"])}) for d in documents]
+        documents = self._calibration_constants.find(query)
+        found = await all_readable(documents, _decoded, "calibration_constants")
         return sorted(found, key=lambda each: (each.device, each.kind, each.version))
+
+
+_constants = TypeAdapter(CalibrationConstants)
+
+
+def _decoded(document: Document) -> CalibrationConstants:
+    constants = _constants.validate_python({name: document[name] for name in document if name != "_id"})
+    if document["_id"] != _id(constants):
+        raise ValueError(f"its id should be {_id(constants)}")
+    return constants
 
 
 def _id(constants: CalibrationConstants) -> str:

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from pymongo.errors import DuplicateKeyError
+
+from shotwatch_common.archive.driver import Collection, Database, Document
+from shotwatch_common.archive.readable import all_readable, id_of, number, readable_one, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Devices:
     time comes from a clock that is wrong: it is ignored, and the next record replaces it.
     """
 
-    def __init__(self, database: Any) -> None:
+    def __init__(self, database: Database) -> None:
         self._devices = database["devices"]
 
     async def saw(self, device: str, seen: LastState, latest_ms: int) -> None:
@@ -44,20 +46,21 @@ class Devices:
         Devices without any record are left out.
         """
         found = self._devices.find({"_id": {"$in": list(devices)}})
-        seen = {document["_id"]: LastState(document["time"], document["state"]) async for document in found}
+        seen = dict(await all_readable(found, _last_state, "devices"))
         return {name: last for name, last in seen.items() if latest_ms is None or last.time <= latest_ms}
 
     async def newest(self, latest_ms: int, devices: Sequence[str] | None = None) -> int | None:
         """Return the time (epoch ms) of the newest record of these devices, or of all; None without any."""
         which = {} if devices is None else {"_id": {"$in": list(devices)}}
-        times = [document["time"] async for document in self._devices.find(which, {"time": 1})]
+        found = self._devices.find(which, {"time": 1})
+        times = await all_readable(found, lambda document: number(document["time"]), "devices")
         return max((time for time in times if time <= latest_ms), default=None)
 
 
 class Frames:
     """Collection `frames`: `_id` is the group name of a camera; `latest_ms` as in `Devices`."""
 
-    def __init__(self, database: Any) -> None:
+    def __init__(self, database: Database) -> None:
         self._frames = database["frames"]
 
     async def saw(self, device: str, frame: LastFrame, latest_ms: int) -> None:
@@ -65,11 +68,19 @@ class Frames:
 
     async def before(self, device: str, time_ms: int) -> int | None:
         """Return the fingerprint of a camera's newest known frame; None if it is not older than `time_ms`."""
-        found = await self._frames.find_one({"_id": device})
-        return int(found["fingerprint"]) if found and found["time"] < time_ms else None
+        found = readable_one(await self._frames.find_one({"_id": device}), _last_frame, "frames")
+        return found.fingerprint if found and found.time < time_ms else None
 
 
-async def _keep_newest(collection: Any, device: str, seen: dict[str, Any], latest_ms: int) -> None:
+def _last_state(document: Document) -> tuple[str, LastState]:
+    return id_of(document), LastState(number(document["time"]), text(document["state"]))
+
+
+def _last_frame(document: Document) -> LastFrame:
+    return LastFrame(number(document["time"]), number(document["fingerprint"]))
+
+
+async def _keep_newest(collection: Collection, device: str, seen: Document, latest_ms: int) -> None:
     if seen["time"] > latest_ms:
         return
     older = {"_id": device, "time": {"$lte": seen["time"]}}

@@ -2,8 +2,13 @@
 
 from dataclasses import asdict
 
-from shotwatch_common.archive.driver import Database, Document
-from shotwatch_shots.drift import Drift, FeatureDrift
+from pydantic import TypeAdapter
+
+from shotwatch_common.archive.driver import Database
+from shotwatch_common.archive.readable import all_readable
+from shotwatch_shots.drift import Drift
+
+_drift = TypeAdapter(Drift)
 
 
 class Drifts:
@@ -19,10 +24,5 @@ class Drifts:
     async def of_version(self, version: str) -> list[Drift]:
         """Return the drift of each device that was compared with this version, sorted by device name."""
         found = self._drifts.find({"version": version}, {"_id": 0})
-        drifts = [_drift(document) async for document in found]
+        drifts = await all_readable(found, _drift.validate_python, "drifts")
         return sorted(drifts, key=lambda drift: drift.device)
-
-
-def _drift(document: Document) -> Drift:
-    features = {name: FeatureDrift(**of) for name, of in document["features"].items()}
-    return Drift(**{**document, "features": features})

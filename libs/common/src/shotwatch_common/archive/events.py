@@ -1,15 +1,15 @@
 """Anomaly events: they are stored before they are published, and their numbers are never reused."""
 
 from collections.abc import AsyncIterable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TypeVar
 
 from pymongo.errors import DuplicateKeyError
 
 from shotwatch_common.archive.driver import Database, Document
-from shotwatch_common.archive.earliest import earliest
+from shotwatch_common.archive.earliest import earliest, first
 from shotwatch_common.archive.insertion import insert_new
-from shotwatch_common.archive.readable import readable
+from shotwatch_common.archive.readable import all_readable, id_of, needed, number
 from shotwatch_common.clock import epoch_now
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.feedback import Span
@@ -18,6 +18,7 @@ from shotwatch_shots.reconciliation.sides import Numbers, StoredEvent
 from shotwatch_shots.vocabulary import Phase
 
 T = TypeVar("T")
+_NAME = "events"
 _COUNTER = "events"
 _MODEL_VERSION = "event.data.model.version"
 _INCIDENT = "event.data.incident"
@@ -35,17 +36,35 @@ class NumberedEvent:
     event: AnomalyEvent
 
 
+@dataclass(frozen=True, slots=True)
+class _Reservation:
+    """A sequence number that is reserved for an event."""
+
+    number: int
+    at: int
+    """When it was reserved, epoch ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Counter:
+    """The sequence numbers: the highest reserved one, and the reservations by event id."""
+
+    value: int
+    reserved: Mapping[str, _Reservation]
+
+
 class Events:
     """Collection `events`: `_id` is the event id; `published_at` is 0 until the broker has confirmed it.
 
     The document `events` of the collection `counters` holds the sequence numbers. `value` is the highest
     reserved number. `reserved` holds the reservations of events that are not published yet. If two replicas
     number the same event at once, the event is stored under the number of the faster replica, and the other
-    number stays in `reserved` for good: it explains to the reconciliation why no event has that number.
+    number stays in `reserved` for good: it explains to the reconciliation why no event has that number. If
+    this document is malformed, reading it raises Retry, and events wait.
     """
 
     def __init__(self, database: Database) -> None:
-        self._events = database["events"]
+        self._events = database[_NAME]
         self._counters = database["counters"]
 
     async def ensure_indexes(self) -> None:
@@ -64,25 +83,25 @@ class Events:
         next attempt gets the number that is reserved for the event.
         """
         while True:
-            counter = await self._counters.find_one({"_id": _COUNTER})
+            counter = await self._counter()
             if counter is None:
                 await self._begin_counting()
                 continue
-            taken, reserved = counter["value"], counter["reserved"]
+            taken, reserved = counter.value, counter.reserved
             new = [event_id for event_id in event_ids if event_id not in reserved]
-            given = {id_: {"number": taken + n, "at": epoch_now()} for n, id_ in enumerate(new, 1)}
-            changes = {f"reserved.{id_}": reservation for id_, reservation in given.items()}
+            given = {id_: _Reservation(taken + n, epoch_now()) for n, id_ in enumerate(new, 1)}
+            changes = {f"reserved.{id_}": asdict(reservation) for id_, reservation in given.items()}
             # Compare-and-set on `value`: if another replica has reserved numbers meanwhile, nothing matches,
             # and the loop reads the counter again.
             result = await self._counters.update_one(
                 {"_id": _COUNTER, "value": taken}, {"$set": {"value": taken + len(new), **changes}}
             )
             if result.matched_count:
-                return {event_id: {**reserved, **given}[event_id]["number"] for event_id in event_ids}
+                return {event_id: {**reserved, **given}[event_id].number for event_id in event_ids}
 
     async def first_stored(self, start_ms: int, end_ms: int) -> int | None:
         """Return when the first event was stored in [start, end) (epoch ms); None if there is none."""
-        return await earliest(self._events, "stored_at", start_ms, end_ms)
+        return await earliest(self._events, _NAME, "stored_at", start_ms, end_ms)
 
     async def stored_between(self, start_ms: int, end_ms: int) -> list[StoredEvent]:
         """Return the numbers of the events that were stored in [start, end) (epoch ms)."""
@@ -92,39 +111,42 @@ class Events:
 
     async def reserved_at(self) -> list[int]:
         """Return the times (epoch ms) of the reservations."""
-        counter = await self._counters.find_one({"_id": _COUNTER})
-        return [each["at"] for each in counter["reserved"].values()] if counter else []
+        counter = await self._counter()
+        return [each.at for each in counter.reserved.values()] if counter else []
 
     async def numbers(self, around: Sequence[int]) -> Numbers:
         """Return the stored numbers from the lowest to the highest of `around`, and their neighbours.
 
         With an empty `around`, return the last stored number and the highest reserved number.
         """
-        counter = await self._counters.find_one({"_id": _COUNTER}) or {"value": 0, "reserved": {}}
-        highest = max(counter["value"], *around) if around else counter["value"]
+        counter = await self._counter() or _Counter(0, {})
+        highest = max(counter.value, *around) if around else counter.value
         first, last = (min(around), max(around)) if around else (highest + 1, highest)
         within = {"sequence": {"$gte": first, "$lte": last}}
-        stored = [document["sequence"] async for document in self._events.find(within, {"sequence": 1})]
-        reserved = counter["reserved"]
+        stored = await _decoded(self._events.find(within, {"sequence": 1}), _sequence)
+        reserved = counter.reserved
         void = await self._numbers_of(list(reserved))
         return Numbers(
             await self._nearest({"$gte": 1, "$lt": first}, -1) or 0,
             frozenset(stored),
             last + 1 if await self._nearest({"$gt": last, "$lte": highest}, 1) else highest + 1,
-            int(counter["value"]),
-            {each["number"]: each["at"] for id_, each in reserved.items() if id_ not in void},
-            frozenset(each["number"] for id_, each in reserved.items() if id_ in void),
+            counter.value,
+            {each.number: each.at for id_, each in reserved.items() if id_ not in void},
+            frozenset(each.number for id_, each in reserved.items() if id_ in void),
         )
 
     async def _numbers_of(self, event_ids: Sequence[str]) -> dict[str, int]:
         """Return the numbers of those of these events that are stored."""
         found = self._events.find({"_id": {"$in": list(event_ids)}}, {"sequence": 1})
-        return {document["_id"]: document["sequence"] async for document in found}
+        return dict(await _decoded(found, lambda each: (id_of(each), _sequence(each))))
 
     async def _nearest(self, numbers: Mapping[str, int], order: int) -> int | None:
         """Return the lowest stored number in a range, or the highest for order -1; None if there is none."""
-        found = self._events.find({"sequence": numbers}, {"sequence": 1}).sort("sequence", order).limit(1)
-        return next(iter([int(document["sequence"]) async for document in found]), None)
+        return await first(
+            lambda: self._events.find({"sequence": numbers}, {"sequence": 1}).sort("sequence", order),
+            _sequence,
+            _NAME,
+        )
 
     async def stored(self, event_ids: Sequence[str]) -> dict[str, AnomalyEvent]:
         """Return those of these events that are already stored."""
@@ -154,8 +176,8 @@ class Events:
 
     async def _release(self, numbers: Mapping[str, int]) -> None:
         """Remove the reservations of these numbers; `numbers`: event id → number."""
-        counter = await self._counters.find_one({"_id": _COUNTER}, {"reserved": 1}) or {"reserved": {}}
-        held = {id_: reservation["number"] for id_, reservation in counter["reserved"].items()}
+        counter = await self._counter() or _Counter(0, {})
+        held = {id_: reservation.number for id_, reservation in counter.reserved.items()}
         fulfilled = {f"reserved.{id_}": "" for id_, number in numbers.items() if held.get(id_) == number}
         if fulfilled:
             await self._counters.update_one({"_id": _COUNTER}, {"$unset": fulfilled})
@@ -174,7 +196,7 @@ class Events:
         """Return whether there is an event of a series with start <= time < end (epoch ms)."""
         found = self._events.find({"time": {"$gte": start_ms, "$lt": end_ms}}, {"place": 1, "interval": 1})
         of_series = (str(series.place), series.interval)
-        return of_series in [(each["place"], each["interval"]) async for each in found]
+        return of_series in await _decoded(found, lambda each: (each["place"], each["interval"]))
 
     async def spans(self, incidents: Sequence[str]) -> dict[str, Span]:
         """Return the first and last shot (epoch ms) of each of these incidents, by their stored events."""
@@ -197,8 +219,11 @@ class Events:
 
     async def last_number(self) -> int:
         """Return the highest reserved sequence number; 0 if there is none."""
-        counter = await self._counters.find_one({"_id": _COUNTER})
-        return int(counter["value"]) if counter else 0
+        counter = await self._counter()
+        return counter.value if counter else 0
+
+    async def _counter(self) -> "_Counter | None":
+        return needed(await self._counters.find_one({"_id": _COUNTER}), _decoded_counter, "counters")
 
     async def raised(self, models: Sequence[str]) -> dict[str, int]:
         """Return how many incidents, not events, each of these model versions raised."""
@@ -213,7 +238,8 @@ class Events:
                 {"$group": {"_id": f"${_MODEL_VERSION}", "count": {"$sum": 1}}},
             ]
         )
-        return dict.fromkeys(models, 0) | {group["_id"]: group["count"] async for group in groups}
+        counted = await _decoded(groups, lambda group: (id_of(group), number(group["count"])))
+        return dict.fromkeys(models, 0) | dict(counted)
 
     async def _begin_counting(self) -> None:
         try:
@@ -223,7 +249,19 @@ class Events:
 
 
 async def _decoded(documents: AsyncIterable[Document], decode: Callable[[Document], T]) -> list[T]:
-    return [each async for each in readable(documents, decode, "events")]
+    return await all_readable(documents, decode, _NAME)
+
+
+def _decoded_counter(document: Document) -> _Counter:
+    reserved = {
+        id_: _Reservation(number(each["number"]), number(each["at"]))
+        for id_, each in document["reserved"].items()
+    }
+    return _Counter(number(document["value"]), reserved)
+
+
+def _sequence(document: Document) -> int:
+    return number(document["sequence"])
 
 
 def _event(document: Document) -> AnomalyEvent:
@@ -231,16 +269,16 @@ def _event(document: Document) -> AnomalyEvent:
 
 
 def _numbered_event(document: Document) -> NumberedEvent:
-    return NumberedEvent(int(document["sequence"]), int(document["stored_at"]), _event(document))
+    return NumberedEvent(_sequence(document), number(document["stored_at"]), _event(document))
 
 
 def _stored_event(document: Document) -> StoredEvent:
     return StoredEvent(
-        document["_id"],
-        document["sequence"],
-        document["event"]["data"]["sequence"],
-        document["stored_at"],
-        document["published_at"],
+        id_of(document),
+        _sequence(document),
+        number(document["event"]["data"]["sequence"]),
+        number(document["stored_at"]),
+        number(document["published_at"]),
     )
 
 

@@ -8,7 +8,7 @@ from pymongo.errors import DuplicateKeyError
 
 from shotwatch_common.archive.driver import Database, Document, Filter
 from shotwatch_common.archive.events import Events
-from shotwatch_common.archive.readable import readable
+from shotwatch_common.archive.readable import all_readable
 from shotwatch_shots.feedback import (
     LONGEST_SNOOZE_MS,
     MOST_STATEMENTS,
@@ -127,4 +127,4 @@ class Feedback:
 
 
 async def _statements(documents: AsyncIterable[Document]) -> list[Statement]:
-    return [each async for each in readable(documents, Statement.model_validate, "feedback")]
+    return await all_readable(documents, Statement.model_validate, "feedback")

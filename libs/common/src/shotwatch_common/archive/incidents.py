@@ -2,11 +2,16 @@
 
 from dataclasses import asdict
 
+from pydantic import TypeAdapter
+
 from shotwatch_common.archive.driver import Database, Document
+from shotwatch_common.archive.readable import number, texts
 from shotwatch_common.archive.versioned import save_version
+from shotwatch_shots.errors import Bug
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.incidents import Incident, Incidents, SeriesIncidents
-from shotwatch_shots.vocabulary import AnomalyKind, Severity
+
+_incident = TypeAdapter(Incident)
 
 
 class IncidentCollection:
@@ -20,9 +25,18 @@ class IncidentCollection:
         self._incidents = database["incidents"]
 
     async def load(self, series: str) -> SeriesIncidents:
-        """Return the incidents of a series; version 0 if nothing is stored yet."""
+        """Return the incidents of a series; version 0 if nothing is stored yet.
+
+        Raises:
+            Bug: the document is malformed.
+        """
         document = await self._incidents.find_one({"_id": series})
-        return SeriesIncidents(series) if document is None else _decoded(document)
+        if document is None:
+            return SeriesIncidents(series)
+        try:
+            return _decoded(document)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise Bug(f"the incidents of {series} cannot be read: {error!r}") from error
 
     async def save(self, incidents: SeriesIncidents) -> bool:
         """Write version n over version n - 1, or the first version.
@@ -53,12 +67,13 @@ def _encoded(stored: SeriesIncidents) -> Document:
 
 
 def _decoded(document: Document) -> SeriesIncidents:
-    still_open = [_decoded_incident(each) for each in document["open"]]
+    still_open = [_incident.validate_python(each) for each in document["open"]]
+    over = tuple(_incident.validate_python(each) for each in document["over"])
     return SeriesIncidents(
         document["_id"],
-        document["version"],
-        Incidents({each.kind: each for each in still_open}, tuple(map(_decoded_incident, document["over"]))),
-        tuple(document["batches"]),
+        number(document["version"]),
+        Incidents({each.kind: each for each in still_open}, over),
+        texts(document["batches"]),
         {
             batch_id: [AnomalyEvent.model_validate_json(event) for event in events]
             for batch_id, events in document["outbox"].items()
@@ -69,8 +84,3 @@ def _decoded(document: Document) -> SeriesIncidents:
 def _encoded_incident(incident: Incident) -> Document:
     names = {"kind": incident.kind.value, "severity": incident.severity.value}
     return {**asdict(incident), "devices": list(incident.devices), **names}
-
-
-def _decoded_incident(stored: Document) -> Incident:
-    kind, severity = AnomalyKind(stored["kind"]), Severity(stored["severity"])
-    return Incident(**{**stored, "kind": kind, "severity": severity, "devices": tuple(stored["devices"])})

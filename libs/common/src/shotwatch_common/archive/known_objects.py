@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from shotwatch_common.archive.driver import Database
-from shotwatch_common.archive.earliest import earliest
+from shotwatch_common.archive.earliest import earliest, first
 from shotwatch_common.archive.ledger_documents import KNOWN_FIELDS, decoded_known
+from shotwatch_common.archive.readable import all_readable, number, readable, text
 from shotwatch_common.archive.secantus_gaps import at_least
 from shotwatch_shots.reconciliation.sides import KnownObject
 from shotwatch_shots.vocabulary import ObjectState
@@ -12,78 +13,81 @@ from shotwatch_shots.vocabulary import ObjectState
 LAST_CHARACTER = "\U0010ffff"
 """The last Unicode character. It ends the range of all keys with a prefix."""
 _AT_ONCE = 500
+_NAME = "objects"
 
 
 class KnownObjects:
     """Collection `objects`, read in bulk. Only `Ledger` writes it."""
 
     def __init__(self, database: Database) -> None:
-        self._objects = database["objects"]
+        self._objects = database[_NAME]
 
     async def located(self, after: str, last: str) -> list[KnownObject]:
         """Return the objects with after < location key <= last, in all buckets."""
         found = self._objects.find({"location.key": {"$gt": after, "$lte": last}}, KNOWN_FIELDS)
-        return [decoded_known(document) async for document in found]
+        return await all_readable(found, decoded_known, _NAME)
 
     async def located_at(self, keys: Sequence[str]) -> list[KnownObject]:
         """Return the objects that are stored under one of these keys, in any bucket."""
         found = self._objects.find({"location.key": {"$in": list(keys)}}, KNOWN_FIELDS)
-        return [decoded_known(document) async for document in found]
+        return await all_readable(found, decoded_known, _NAME)
 
     async def in_bucket(self, bucket: str, states: Sequence[ObjectState]) -> list[KnownObject]:
         """Return the objects in these states that are located in a bucket."""
         found = self._objects.find({"state": {"$in": list(states)}}, KNOWN_FIELDS)
-        located = [decoded_known(document) async for document in found]
+        located = await all_readable(found, decoded_known, _NAME)
         return [each for each in located if each.location is not None and each.location[0] == bucket]
 
     async def find(self, object_ids: Sequence[str]) -> list[KnownObject]:
         """Return those of these objects that the ledger has."""
         found = self._objects.find({"_id": {"$in": list(object_ids)}}, KNOWN_FIELDS)
-        return [decoded_known(document) async for document in found]
+        return await all_readable(found, decoded_known, _NAME)
 
     async def versions(self, keys: Sequence[str]) -> list[KnownObject]:
         """Return every version of the files with these keys."""
         found = self._objects.find({"key": {"$in": list(keys)}}, KNOWN_FIELDS)
-        return [decoded_known(document) async for document in found]
+        return await all_readable(found, decoded_known, _NAME)
 
     async def known_keys(self, keys: Sequence[str]) -> set[str]:
         """Return those of these keys under which an object arrived; any number may be passed."""
         known: set[str] = set()
         for n in range(0, len(keys), _AT_ONCE):
             found = self._objects.find({"key": {"$in": list(keys[n : n + _AT_ONCE])}}, {"key": 1})
-            known |= {document["key"] async for document in found}
+            known |= set(await all_readable(found, lambda each: text(each["key"]), _NAME))
         return known
 
     async def arrived(self, start_ms: int, end_ms: int) -> list[KnownObject]:
         """Return the objects that arrived in [start, end) (epoch ms)."""
         found = self._objects.find({"arrived_at": {"$gte": start_ms, "$lt": end_ms}}, KNOWN_FIELDS)
-        return [decoded_known(document) async for document in found]
+        return await all_readable(found, decoded_known, _NAME)
 
     async def first_arrival(self, start_ms: int, end_ms: int) -> int | None:
         """Return when the first object arrived in [start, end) (epoch ms); None if there is none."""
-        return await earliest(self._objects, "arrived_at", start_ms, end_ms)
+        return await earliest(self._objects, _NAME, "arrived_at", start_ms, end_ms)
 
     async def first_folder(self, after: str) -> str | None:
         """Return the first folder after this one in which the ledger has an object, in any bucket."""
         later = {"$gt": f"{after}/{LAST_CHARACTER}", "$lt": LAST_CHARACTER}
-        found = self._objects.find({"location.key": later}, {"location": 1})
-        async for document in found.sort("location.key", 1).limit(1):
-            return str(document["location"]["key"]).partition("/")[0]
-        return None
+        return await first(
+            lambda: self._objects.find({"location.key": later}, {"location": 1}).sort("location.key", 1),
+            lambda each: text(each["location"]["key"]).partition("/")[0],
+            _NAME,
+        )
 
     async def changed(self, start_ms: int, end_ms: int) -> list[KnownObject]:
         """Return the objects that entered their state, or were joined, in [start, end) (epoch ms)."""
         then = {"$gte": start_ms, "$lt": end_ms}
         found = {
-            document["_id"]: decoded_known(document)
+            known.id: known
             for time in ("since", "joined_at")
-            async for document in self._objects.find({time: then}, KNOWN_FIELDS)
+            async for known in readable(self._objects.find({time: then}, KNOWN_FIELDS), decoded_known, _NAME)
         }
         return list(found.values())
 
     async def first_change(self) -> int | None:
         """Return when the first known change was made (epoch ms); None if the ledger is empty."""
-        changed = self._objects.find({"since": at_least(0)}, {"since": 1})
-        async for document in changed.sort("since", 1).limit(1):
-            return int(document["since"])
-        return None
+        return await first(
+            lambda: self._objects.find({"since": at_least(0)}, {"since": 1}).sort("since", 1),
+            lambda each: number(each["since"]),
+            _NAME,
+        )

@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from shotwatch_common.archive import ledger_documents as documents
 from shotwatch_common.archive.driver import Database, Filter
-from shotwatch_common.archive.ledger_documents import decoded, encoded_facts, encoded_location, encoded_step
+from shotwatch_common.archive.ledger_documents import encoded_facts, encoded_location, encoded_step
+from shotwatch_common.archive.readable import COUNTABLE, all_readable, readable, readable_one
 from shotwatch_common.archive.secantus_gaps import steps
 from shotwatch_common.clock import epoch_now
 from shotwatch_shots.ledger import (
@@ -21,6 +23,7 @@ from shotwatch_shots.reconciliation.sides import Tally
 from shotwatch_shots.records import ObjectRef
 from shotwatch_shots.vocabulary import ObjectState
 
+_NAME = "objects"
 _AT_ONCE = 500
 _FIVE_MINUTES_MS = 300_000
 """Length of the times whose objects are counted at once: a thousand at the facility's full rate."""
@@ -35,7 +38,7 @@ class Ledger:
     """
 
     def __init__(self, database: Database) -> None:
-        self._objects = database["objects"]
+        self._objects = database[_NAME]
 
     async def ensure_indexes(self) -> None:
         await self._objects.create_index([("arrived_at", 1)])
@@ -79,7 +82,7 @@ class Ledger:
     async def last_arrivals(self, key: str) -> dict[str, int]:
         """Return the ids and arrival times (epoch ms) of the two versions of a file that arrived last."""
         versions = self._objects.find({"key": key}, {"arrived_at": 1}).sort("arrived_at", -1).limit(2)
-        return {document["_id"]: document["arrived_at"] async for document in versions}
+        return dict(await all_readable(versions, documents.decoded_arrival, _NAME))
 
     async def place_last(self, ref: ObjectRef, arrivals: Mapping[str, int]) -> ObjectRef:
         """Give the object an arrival time later than those of other versions of its file, and store it.
@@ -97,10 +100,7 @@ class Ledger:
     async def seen(self, object_ids: Sequence[str]) -> dict[str, LastSeen]:
         """Return when each of these objects was last seen in the inbox; unknown objects are left out."""
         found = self._objects.find({"_id": {"$in": list(object_ids)}}, {"seen_at": 1, "state": 1, "since": 1})
-        return {
-            each["_id"]: LastSeen(each["seen_at"], ObjectState(each["state"]), each["since"])
-            async for each in found
-        }
+        return dict(await all_readable(found, documents.decoded_last_seen, _NAME))
 
     async def known(self, object_ids: Sequence[str]) -> set[str]:
         """Return those of these objects that the ledger has; any number may be passed."""
@@ -112,8 +112,8 @@ class Ledger:
         places: dict[str, tuple[str, str]] = {}
         for n in range(0, len(object_ids), _AT_ONCE):
             wanted = {"_id": {"$in": list(object_ids[n : n + _AT_ONCE])}, "location": {"$ne": None}}
-            async for found in self._objects.find(wanted, {"location": 1}):
-                places[found["_id"]] = found["location"]["bucket"], found["location"]["key"]
+            found = self._objects.find(wanted, {"location": 1})
+            places |= await all_readable(found, documents.decoded_place, _NAME)
         return places
 
     async def claim(self, object_id: str, before: LastSeen, seen_at: int) -> bool:
@@ -168,8 +168,8 @@ class Ledger:
         known = await self.find(object_id)
         if known is None or known.state is not ObjectState.DEAD_LETTERED:
             return
-        states = (step.state for step in reversed(known.history))
-        before = next(state for state in states if state is not ObjectState.DEAD_LETTERED)
+        states = [step.state for step in known.history if step.state is not ObjectState.DEAD_LETTERED]
+        before = states[-1] if states else ObjectState.WAITING
         await self._objects.update_one(
             {"_id": object_id, "state": ObjectState.DEAD_LETTERED},
             {
@@ -181,8 +181,9 @@ class Ledger:
     async def newest(self, keys: Sequence[str]) -> list[ObjectEntry]:
         """Return the object version that arrived last for each of these keys."""
         newest: dict[str, ObjectEntry] = {}
-        async for document in self._objects.find({"key": {"$in": list(keys)}}).sort("arrived_at", 1):
-            newest[document["key"]] = decoded(document)
+        found = self._objects.find({"key": {"$in": list(keys)}}).sort("arrived_at", 1)
+        async for entry in readable(found, documents.decoded, _NAME):
+            newest[entry.ref.key] = entry
         return list(newest.values())
 
     async def start_again(self, object_id: str, stage: str, why: str) -> None:
@@ -235,7 +236,7 @@ class Ledger:
 
     async def find(self, object_id: str) -> ObjectEntry | None:
         document = await self._objects.find_one({"_id": object_id})
-        return None if document is None else decoded(document)
+        return readable_one(document, documents.decoded, _NAME)
 
     async def unjoined(self) -> int:
         """Return how many ingested objects have not been joined into shots yet."""
@@ -244,7 +245,7 @@ class Ledger:
     async def overdue(self, state: ObjectState, before_ms: int) -> list[OverdueObject]:
         """Return the unjoined objects in this state since before a time (epoch ms)."""
         found = self._objects.find(_unjoined(state), {"key": 1, "since": 1})
-        unjoined = [OverdueObject(each["_id"], each["key"], each["since"]) async for each in found]
+        unjoined = await all_readable(found, documents.decoded_overdue, _NAME)
         return [each for each in unjoined if each.since < before_ms]
 
     async def tally(self, start_ms: int, end_ms: int) -> Tally:
@@ -258,7 +259,7 @@ class Ledger:
     async def _tally(self, start_ms: int, end_ms: int) -> Tally:
         groups = self._objects.aggregate(
             [
-                {"$match": {"arrived_at": {"$gte": start_ms, "$lt": end_ms}}},
+                {"$match": {"arrived_at": {"$gte": start_ms, "$lt": end_ms}, "size": COUNTABLE}},
                 {
                     "$group": {
                         "_id": {"state": "$state", "reason": "$reason"},
@@ -269,12 +270,11 @@ class Ledger:
             ]
         )
         states, reasons, size = Counter[str](), Counter[str](), 0
-        async for group in groups:
-            state, reason = group["_id"]["state"], group["_id"]["reason"]
-            states[state] += group["count"]
+        async for state, reason, count, bytes_ in readable(groups, documents.decoded_group, _NAME):
+            states[state] += count
             if reason:
-                reasons[reason] += group["count"]
-            size += group["bytes"]
+                reasons[reason] += count
+            size += bytes_
         return Tally(states, reasons, size)
 
     async def objects(
@@ -293,7 +293,7 @@ class Ledger:
         in_state = {} if state is None else {"state": state}
         query = {"arrived_at": {"$gte": start_ms, "$lt": end_ms}, **in_state}
         found = self._objects.find(query).sort([("arrived_at", order), ("_id", order)]).limit(limit)
-        return [decoded(document) async for document in found]
+        return await all_readable(found, documents.decoded, _NAME)
 
 
 def _unjoined(state: ObjectState) -> Filter:

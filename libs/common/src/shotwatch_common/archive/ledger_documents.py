@@ -2,10 +2,22 @@
 
 from dataclasses import asdict
 
+from pydantic import TypeAdapter
+
 from shotwatch_common.archive.driver import Document
+from shotwatch_common.archive.readable import id_of, number, text
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.telemetry import current_attempt, current_trace_id
-from shotwatch_shots.ledger import Entry, HistoryStep, JoinFacts, Location, ObjectEntry, ReadFacts
+from shotwatch_shots.ledger import (
+    Entry,
+    HistoryStep,
+    JoinFacts,
+    LastSeen,
+    Location,
+    ObjectEntry,
+    OverdueObject,
+    ReadFacts,
+)
 from shotwatch_shots.message import Message
 from shotwatch_shots.reconciliation.sides import KnownObject
 from shotwatch_shots.records import ObjectRef
@@ -33,26 +45,24 @@ KNOWN_FIELDS = dict.fromkeys(
 )
 """The fields that a `KnownObject` is built from."""
 _OF_REF = ObjectRef.model_fields.keys() - {"object_id"}
+_step = TypeAdapter(HistoryStep)
 
 
 def decoded(document: Document) -> ObjectEntry:
     """Return the entry that a document holds."""
     ref = {"object_id": document["_id"], **{name: document[name] for name in _OF_REF}}
-    where = document["location"]
     return ObjectEntry(
         ref=ObjectRef.model_validate(ref),
         state=ObjectState(document["state"]),
-        since=document["since"],
-        reason=document["reason"],
-        detail=document.get("detail", ""),
-        seen_at=document["seen_at"],
-        joined_at=document["joined_at"],
-        location=(where["bucket"], where["key"]) if where else None,
+        since=number(document["since"]),
+        reason=text(document["reason"]),
+        detail=text(document.get("detail", "")),
+        seen_at=number(document["seen_at"]),
+        joined_at=number(document["joined_at"]),
+        location=_location(document),
         read=ReadFacts.model_validate(_part(document, ReadFacts)) if "records" in document else None,
         join=JoinFacts.model_validate(_part(document, JoinFacts)) if "off_grid" in document else None,
-        history=tuple(
-            HistoryStep(**{**step, "state": ObjectState(step["state"])}) for step in document["history"]
-        ),
+        history=tuple(_step.validate_python(step) for step in document["history"]),
     )
 
 
@@ -67,23 +77,55 @@ def encoded_facts(facts: ReadFacts | JoinFacts) -> Document:
 
 def decoded_known(document: Document) -> KnownObject:
     """Return the known object that a document with KNOWN_FIELDS holds."""
-    where = document["location"]
     return KnownObject(
-        document["_id"],
-        document["key"],
-        document["etag"],
-        document["size"],
+        id_of(document),
+        text(document["key"]),
+        text(document["etag"]),
+        number(document["size"]),
         ObjectState(document["state"]),
-        document["since"],
-        document["arrived_at"],
-        document["joined_at"],
-        (where["bucket"], where["key"]) if where else None,
-        document.get("records", 0),
-        sum(document.get(fact, 0) for fact in _NOT_JOINED),
-        document["reason"],
-        document.get("blocks_id", ""),
+        number(document["since"]),
+        number(document["arrived_at"]),
+        number(document["joined_at"]),
+        _location(document),
+        number(document.get("records", 0)),
+        sum(number(document.get(fact, 0)) for fact in _NOT_JOINED),
+        text(document["reason"]),
+        text(document.get("blocks_id", "")),
         frozenset(ObjectState(step["state"]) for step in document["history"]),
     )
+
+
+def _location(document: Document) -> Location | None:
+    where = document["location"]
+    return (text(where["bucket"]), text(where["key"])) if where else None
+
+
+def decoded_arrival(document: Document) -> tuple[str, int]:
+    """Return the id and the arrival time (epoch ms) of an object."""
+    return id_of(document), number(document["arrived_at"])
+
+
+def decoded_last_seen(document: Document) -> tuple[str, LastSeen]:
+    """Return the id of an object, and when it was last seen."""
+    state = ObjectState(document["state"])
+    return id_of(document), LastSeen(number(document["seen_at"]), state, number(document["since"]))
+
+
+def decoded_place(document: Document) -> tuple[str, Location]:
+    """Return the id and the location of an object that has one."""
+    where = document["location"]
+    return id_of(document), (text(where["bucket"]), text(where["key"]))
+
+
+def decoded_overdue(document: Document) -> OverdueObject:
+    """Return an object that is not joined yet."""
+    return OverdueObject(id_of(document), text(document["key"]), number(document["since"]))
+
+
+def decoded_group(group: Document) -> tuple[ObjectState, str, int, int]:
+    """Return state, reason, number and bytes of a group of objects."""
+    of = group["_id"]
+    return ObjectState(of["state"]), text(of["reason"]), number(group["count"]), round(group["bytes"])
 
 
 def encoded_location(location: Location | None) -> Document | None:

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from pymongo import ReplaceOne
 
 from shotwatch_common.archive.driver import Database, Document, DocumentCursor, Filter
+from shotwatch_common.archive.readable import number, readable, text
 from shotwatch_common.archive.secantus_gaps import steps
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.columns import pack
 from shotwatch_shots.pulses import WINDOW_MS
 
+_NAME = "measurements"
 Values = NDArray[np.float64]
 Columns = Mapping[str, Values]
 """Feature → values, (n,); NaN for shots without a value."""
@@ -51,7 +53,7 @@ class Measurements:
     """
 
     def __init__(self, database: Database) -> None:
-        self._measurements = database["measurements"]
+        self._measurements = database[_NAME]
         # One series at a time: several at once take several times the memory, and are no faster.
         self._sorter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="series")
 
@@ -76,21 +78,24 @@ class Measurements:
         Where several sources have a value for a shot, the one read last wins.
         """
         measured: dict[str, dict[str, Values]] = {}
-        async for document in self._measurements.find({"batch": batch_id}):
-            if only not in (None, document["source"]):
+        lengths: dict[str, int] = {}
+        found = self._measurements.find({"batch": batch_id})
+        async for device, source, shots, columns in readable(found, _measured, _NAME):
+            if only not in (None, source) or shots != lengths.setdefault(device, shots):
                 continue
-            columns = measured.setdefault(document["device"], {})
-            for name, values in _columns(document).items():
-                columns[name] = np.where(np.isnan(values), columns.get(name, np.nan), values)
+            known = measured.setdefault(device, {})
+            for name, values in columns.items():
+                known[name] = np.where(np.isnan(values), known.get(name, np.nan), values)
         return dict(measured)
 
     async def series(self, device: str, names: Sequence[str], start_ms: int, end_ms: int) -> Series:
         """Return features of a device for start <= pulse < end (epoch ms), at each shot's newest revision."""
         wanted = dict.fromkeys((*(f"features.{name}" for name in names), "pulses", "revisions"), 1)
+        checked = partial(_with_columns, names)
         documents = [
             document
             for begin, stop in steps(start_ms - WINDOW_MS, end_ms)
-            async for document in self._starting(device, begin, stop, wanted)
+            async for document in readable(self._starting(device, begin, stop, wanted), checked, _NAME)
         ]
         sort = partial(_newest_series, documents, names, start_ms, end_ms)
         return await asyncio.get_running_loop().run_in_executor(self._sorter, sort)
@@ -104,7 +109,7 @@ class Measurements:
         documents = [
             document
             for begin, stop in steps(start_ms, end_ms)
-            async for document in self._starting(device, begin, stop, wanted)
+            async for document in readable(self._starting(device, begin, stop, wanted), _with_medians, _NAME)
         ]
         medians = {name: _medians(documents, name) for name in names}
         return _series(medians, start_ms, end_ms)
@@ -131,7 +136,11 @@ def _series(known: Mapping[str, tuple[NDArray[np.int64], Values]], start_ms: int
 def of_shot(measured: Mapping[str, Columns], shot: int) -> dict[str, dict[str, float]]:
     """Return device → feature → value of one shot of a batch; what could not be measured is left out."""
     values = {
-        device: {name: _plain(column[shot]) for name, column in columns.items() if np.isfinite(column[shot])}
+        device: {
+            name: _plain(column[shot])
+            for name, column in columns.items()
+            if shot < len(column) and np.isfinite(column[shot])
+        }
         for device, columns in measured.items()
     }
     return {device: features for device, features in values.items() if features}
@@ -157,8 +166,29 @@ def _plain(value: np.float64) -> float:
     return float(f"{value:.7g}")
 
 
-def _columns(document: Document) -> dict[str, Values]:
-    return {name: _unpacked(data) for name, data in document["features"].items()}
+def _measured(document: Document) -> tuple[str, Source, int, dict[str, Values]]:
+    """Return device, source and number of shots of a document, and its columns."""
+    columns = {name: _unpacked(data) for name, data in document["features"].items()}
+    shots = len(np.frombuffer(document["pulses"], "<i8"))
+    if any(len(values) != shots for values in columns.values()):
+        raise ValueError(f"a column does not have one value for each of {shots} shots")
+    return text(document["device"]), Source(document["source"]), shots, columns
+
+
+def _with_columns(names: Sequence[str], document: Document) -> Document:
+    """Return a document whose columns of these names can be joined with those of others."""
+    shots = len(np.frombuffer(document["pulses"], "<i8"))
+    columns = [document["features"][name] for name in names if name in document.get("features", {})]
+    if len(np.frombuffer(document["revisions"], "<i4")) != shots or any(
+        len(_unpacked(column)) != shots for column in columns
+    ):
+        raise ValueError(f"a column does not have one value for each of {shots} shots")
+    return document
+
+
+def _with_medians(document: Document) -> Document:
+    medians = {name: float(value) for name, value in document.get("medians", {}).items()}
+    return {"start": number(document["start"]), "medians": medians}
 
 
 def _medians(documents: Sequence[Document], name: str) -> tuple[NDArray[np.int64], Values]:

@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from pydantic import TypeAdapter
+
 from shotwatch_common.archive.driver import Database
+from shotwatch_common.archive.readable import all_readable
 from shotwatch_common.clock import epoch_now
 from shotwatch_shots.models import ModelLoad
-from shotwatch_shots.vocabulary import ModelAlias
 
+_load = TypeAdapter(ModelLoad)
 _FRESH_MS = 35_000
 """A replica that has not reported for this long (more than three times LOAD_REPORT_S) counts as gone."""
 _KEPT_MS = 3_600_000
@@ -30,5 +33,5 @@ class ModelLoads:
     async def fresh(self) -> list[ModelLoad]:
         """Return the reports of the replicas that are running now, sorted by replica and alias."""
         found = self._loads.find({"at": {"$gte": epoch_now() - _FRESH_MS}}, {"_id": 0, "at": 0})
-        loads = [ModelLoad(**{**each, "alias": ModelAlias(each["alias"])}) async for each in found]
+        loads = await all_readable(found, _load.validate_python, "model_loads")
         return sorted(loads, key=lambda load: (load.replica, load.alias))

@@ -2,18 +2,23 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict
+from operator import itemgetter
 
+from pydantic import TypeAdapter
 from pymongo import UpdateOne
 
 from shotwatch_common.archive.driver import Database, Document
+from shotwatch_common.archive.readable import all_readable, id_of, needed, number, numbers, readable_one, text
 from shotwatch_common.archive.secantus_gaps import FIRST_SET, at_least
 from shotwatch_shots.reconciliation.outcome import Imbalance, Outcome
 from shotwatch_shots.reconciliation.sides import Tally
 from shotwatch_shots.reconciliation.slices import DAY_MS, INBOX, Equality, Reconciled, Slice
 
+_NAME = "reconciliations"
 _CHANGES = "changes"
 _NEVER = 0
 _MOST_OPEN = 10_000
+_tally = TypeAdapter(Tally)
 
 
 class Reconciliations:
@@ -21,11 +26,11 @@ class Reconciliations:
 
     `open` means that the slice must be checked (again), but not before `again_at`. `marked_at` is the time of
     the last change in the slice. All times are epoch ms. The document `changes` holds the time up to which
-    changes have been noted.
+    changes have been noted; if it is malformed, reading it raises Retry.
     """
 
     def __init__(self, database: Database) -> None:
-        self._reconciliations = database["reconciliations"]
+        self._reconciliations = database[_NAME]
 
     async def ensure_indexes(self) -> None:
         await self._reconciliations.create_index([("start", 1)])
@@ -36,7 +41,7 @@ class Reconciliations:
     async def noted_until(self) -> int | None:
         """Return the time up to which changes have been noted (epoch ms); None if they never were."""
         document = await self._reconciliations.find_one({"_id": _CHANGES})
-        return None if document is None else int(document["until"])
+        return needed(document, lambda found: number(found["until"]), _NAME)
 
     async def note(self, slices: Iterable[Slice], until: int) -> None:
         """Mark slices in which something changed before `until` (epoch ms), so that they are checked."""
@@ -49,14 +54,15 @@ class Reconciliations:
         """Return those of these slices that have a document."""
         ids = {_id(each): each for each in slices}
         found = self._reconciliations.find({"_id": {"$in": list(ids)}}, {"_id": 1})
-        return {ids[document["_id"]] async for document in found}
+        return {ids[id_] for id_ in await all_readable(found, id_of, _NAME)}
 
     async def due(self, now: int) -> list[Slice]:
         """Return the slices that must be checked now; those that have waited longest come first."""
         found = self._reconciliations.find({"open": True}, {"equality": 1, "start": 1, "again_at": 1})
-        documents = [document async for document in found.limit(_MOST_OPEN)]
-        documents.sort(key=lambda document: document["again_at"])
-        return [_slice(document) for document in documents if document["again_at"] <= now]
+        waiting = await all_readable(
+            found.limit(_MOST_OPEN), lambda each: (number(each["again_at"]), _slice(each)), _NAME
+        )
+        return [slice_ for again_at, slice_ in sorted(waiting, key=itemgetter(0)) if again_at <= now]
 
     async def reopen_oldest(self, before: int) -> None:
         """Mark the settled slice with the oldest check as open, if that was before a time (epoch ms)."""
@@ -95,13 +101,13 @@ class Reconciliations:
 
     async def find(self, slice_: Slice) -> Reconciled | None:
         document = await self._reconciliations.find_one({"_id": _id(slice_)})
-        return None if document is None else _reconciled(document)
+        return readable_one(document, _reconciled, _NAME)
 
     async def overlapping(self, start_ms: int, end_ms: int) -> list[Reconciled]:
         """Return the results of the inbox and of every slice that overlaps [start, end) (epoch ms)."""
         inbox = await self.find(INBOX)
         starts = {"$gt": start_ms - DAY_MS, "$lt": end_ms}
-        found = [_reconciled(each) async for each in self._reconciliations.find({"start": starts})]
+        found = await all_readable(self._reconciliations.find({"start": starts}), _reconciled, _NAME)
         return [
             *([inbox] if inbox else []),
             *(each for each in found if each.slice != INBOX and each.slice.overlaps(start_ms, end_ms)),
@@ -110,12 +116,12 @@ class Reconciliations:
     async def changed_since(self, time_ms: int) -> list[Slice]:
         """Return the slices in which something changed at this time (epoch ms) or later."""
         found = self._reconciliations.find({"marked_at": at_least(time_ms)})
-        return [_slice(document) async for document in found]
+        return await all_readable(found, _slice, _NAME)
 
     async def imbalanced(self) -> list[Reconciled]:
         """Return the results that have imbalances."""
         found = self._reconciliations.find({"imbalanced": at_least(1)})
-        return [_reconciled(document) async for document in found.limit(_MOST_OPEN)]
+        return await all_readable(found.limit(_MOST_OPEN), _reconciled, _NAME)
 
 
 def _mark(slice_: Slice, at: int) -> UpdateOne:
@@ -144,24 +150,27 @@ def _id(slice_: Slice) -> str:
 
 
 def _slice(document: Document) -> Slice:
-    return Slice(Equality(document["equality"]), document["start"])
+    slice_ = Slice(Equality(document["equality"]), number(document["start"]))
+    if document["_id"] != _id(slice_):
+        raise ValueError(f"its id should be {_id(slice_)}")
+    return slice_
 
 
 def _reconciled(document: Document) -> Reconciled:
     imbalances, confirmed, pending = (
-        tuple(Imbalance(each["subject"], each["wrong"]) for each in document[name])
+        tuple(Imbalance(text(each["subject"]), text(each["wrong"])) for each in document[name])
         for name in ("imbalances", "confirmed", "pending")
     )
-    tally = Tally(**document["tally"]) if document["tally"] else None
-    more, under_way = document["more"], document["under_way"]
-    outcome = Outcome(document["counts"], imbalances, more, under_way, pending, tally)
+    tally = _tally.validate_python(document["tally"]) if document["tally"] else None
+    more, under_way = number(document["more"]), number(document["under_way"])
+    outcome = Outcome(numbers(document["counts"]), imbalances, more, under_way, pending, tally)
     return Reconciled(
         _slice(document),
         outcome,
-        document["checked_at"],
-        document["took_ms"],
+        number(document["checked_at"]),
+        number(document["took_ms"]),
         confirmed,
-        document["marked_at"],
+        number(document["marked_at"]),
     )
 
 

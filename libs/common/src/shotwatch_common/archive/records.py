@@ -1,15 +1,19 @@
 """The records of each device: times, states and validation results, as columns per file and device."""
 
 import zlib
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pymongo import DESCENDING
 from pymongo.errors import DuplicateKeyError
 
-from shotwatch_common.archive.earliest import earliest
+from shotwatch_common.archive.driver import Database, Document, DocumentCursor, Filter
+from shotwatch_common.archive.earliest import earliest, first
+from shotwatch_common.archive.readable import all_readable, inflated, number, numbers, readable, text, texts
 from shotwatch_common.archive.secantus_gaps import steps
 from shotwatch_shots.columns import pack, unpack_integers
 from shotwatch_shots.reconciliation.sides import ValidatedRows
@@ -17,9 +21,47 @@ from shotwatch_shots.records import NO_STATE, DeviceHistory, JudgedRecords, Obje
 
 LONGEST_SILENCE_MS = 32 * 86_400_000
 """A device that has not recorded for longer has no known state and is no longer expected."""
+_NAME = "records"
 _FIRST_SPAN_MS, _LONGEST_SPAN_MS = 600_000, 21_600_000
 _LONGEST_FILE_MS = 86_400_000
 """A recorder writes one file per minute; the old layout has one file per day."""
+
+
+@dataclass(frozen=True, slots=True)
+class _FileRecords:
+    """The records of one device in one file."""
+
+    end: int
+    """Time of the last record, epoch ms."""
+    times: NDArray[np.int64]
+    """Epoch ms, (n,)."""
+    states: tuple[str, ...]
+    state: NDArray[np.int64]
+    """Index into `states`, or NO_STATE, (n,)."""
+    refused: Mapping[str, int]
+
+    @classmethod
+    def of(cls, document: Document) -> Self:
+        times, states = (
+            np.cumsum(np.frombuffer(inflated(document["times"]), "<i8")),
+            texts(document["states"]),
+        )
+        state = unpack_integers(inflated(document["state"]), len(times))
+        if len(state) and not NO_STATE <= state.min() <= state.max() < len(states):
+            raise ValueError("a record has a state that the document does not name")
+        return cls(number(document["end"]), times, states, state, numbers(document["refused"]))
+
+    def codes(self, states: Sequence[str]) -> NDArray[np.int64]:
+        """Return the states of the records as indices into `states`, (n,)."""
+        numbers = {state: number for number, state in enumerate(states)}
+        renumbered = np.array([*(numbers[state] for state in self.states), NO_STATE])
+        codes: NDArray[np.int64] = renumbered[self.state]
+        return codes
+
+    def last_before(self, time_ms: int) -> tuple[int, str] | None:
+        """Return time and state of the last record before a time that has a state."""
+        known = np.flatnonzero((self.times < time_ms) & (self.state != NO_STATE))
+        return (int(self.times[known[-1]]), self.states[self.state[known[-1]]]) if len(known) else None
 
 
 class Records:
@@ -28,8 +70,8 @@ class Records:
     A file that is sent again replaces its records.
     """
 
-    def __init__(self, database: Any) -> None:
-        self._records = database["records"]
+    def __init__(self, database: Database) -> None:
+        self._records = database[_NAME]
 
     async def ensure_indexes(self) -> None:
         await self._records.create_index([("device", 1), ("start", 1)])
@@ -50,19 +92,19 @@ class Records:
     async def rows(self, object_keys: Sequence[str]) -> AsyncIterator[ValidatedRows]:
         """Yield how many records of each device in the files with these keys were validated and refused."""
         wanted = {"object_id": 1, "device": 1, "times": 1, "refused": 1}
-        async for each in self._records.find({"object_key": {"$in": list(object_keys)}}, wanted):
-            rows = len(np.frombuffer(zlib.decompress(each["times"]), "<i8"))
-            yield ValidatedRows(each["object_id"], each["device"], rows, sum(each["refused"].values()))
+        found = self._records.find({"object_key": {"$in": list(object_keys)}}, wanted)
+        async for each in readable(found, _rows, _NAME):
+            yield each
 
     async def first_start(self, start_ms: int, end_ms: int) -> int | None:
         """Return the earliest start of a file's records in [start, end) (epoch ms); None if there is none."""
-        return await earliest(self._records, "start", start_ms, end_ms)
+        return await earliest(self._records, _NAME, "start", start_ms, end_ms)
 
     async def sources(self, start_ms: int, end_ms: int) -> list[tuple[str, str]]:
         """Return device and object key of all files whose records start in [start, end) (epoch ms)."""
         begins = {"start": {"$gte": start_ms, "$lt": end_ms}}
         found = self._records.find(begins, {"device": 1, "object_key": 1})
-        return [(document["device"], document["object_key"]) async for document in found]
+        return await all_readable(found, lambda each: (text(each["device"]), text(each["object_key"])), _NAME)
 
     async def forget(self, object_keys: Sequence[str]) -> None:
         """Delete the records of the files with these keys."""
@@ -73,16 +115,16 @@ class Records:
 
         A span in which the device was silent costs one small query.
         """
-        first = start_ms - _LONGEST_FILE_MS
-        documents = [
-            document
-            for begin, stop in steps(first, await self._latest_start(device, first, end_ms) + 1)
-            async for document in self._records.find(
-                {"device": device, "start": {"$gte": begin, "$lt": stop}}
+        earliest_start = start_ms - _LONGEST_FILE_MS
+        files = [
+            file
+            for begin, stop in steps(
+                earliest_start, await self._latest_start(device, earliest_start, end_ms) + 1
             )
-            if document["end"] >= start_ms
+            async for file in readable(self._starting(device, begin, stop), _FileRecords.of, _NAME)
+            if file.end >= start_ms
         ]
-        return _joined(documents, start_ms, end_ms)
+        return _joined(files, start_ms, end_ms)
 
     async def state_before(self, device: str, time_ms: int) -> str | None:
         """Return the state at the device's last record before a time (epoch ms).
@@ -94,9 +136,8 @@ class Records:
         first, end, length = time_ms - LONGEST_SILENCE_MS, time_ms, _FIRST_SPAN_MS
         while end > first:
             start = max(end - length, first)
-            wanted = {"device": device, "start": {"$gte": start, "$lt": end}}
-            found = self._records.find(wanted, {"times": 1, "states": 1, "state": 1})
-            known = [_last_before(document, time_ms) async for document in found]
+            files = await all_readable(self._starting(device, start, end), _FileRecords.of, _NAME)
+            known = [file.last_before(time_ms) for file in files]
             if last := max(filter(None, known), default=None):
                 return last[1]
             end = await self._latest_start(device, first, start) + 1
@@ -105,12 +146,21 @@ class Records:
 
     async def _latest_start(self, device: str, start_ms: int, end_ms: int) -> int:
         """Return the latest start of a file in [start_ms, end_ms); start_ms - 1 if there is none."""
-        wanted = {"device": device, "start": {"$gte": start_ms, "$lt": end_ms}}
-        found = self._records.find(wanted, {"start": 1}).sort("start", DESCENDING).limit(1)
-        return next(iter([document["start"] async for document in found]), start_ms - 1)
+        latest = await first(
+            lambda: self._starting(device, start_ms, end_ms, {"start": 1}).sort("start", DESCENDING),
+            lambda each: number(each["start"]),
+            _NAME,
+        )
+        return start_ms - 1 if latest is None else latest
+
+    def _starting(
+        self, device: str, start_ms: int, end_ms: int, fields: Filter | None = None
+    ) -> DocumentCursor:
+        """Return the records of files that start in [start, end) (epoch ms)."""
+        return self._records.find({"device": device, "start": {"$gte": start_ms, "$lt": end_ms}}, fields)
 
 
-def _document(obj: ObjectRef, judged: JudgedRecords) -> dict[str, Any]:
+def _document(obj: ObjectRef, judged: JudgedRecords) -> Document:
     times = np.diff(judged.times, prepend=0)
     return {
         "_id": f"{judged.device}/{obj.key}",
@@ -127,36 +177,20 @@ def _document(obj: ObjectRef, judged: JudgedRecords) -> dict[str, Any]:
     }
 
 
-def _joined(documents: Sequence[Mapping[str, Any]], start_ms: int, end_ms: int) -> DeviceHistory:
-    states = tuple(sorted({state for document in documents for state in document["states"]}))
+def _joined(files: Sequence[_FileRecords], start_ms: int, end_ms: int) -> DeviceHistory:
+    states = tuple(sorted({state for file in files for state in file.states}))
     empty = np.empty(0, np.int64)
-    times = np.concatenate([empty, *(_times(document) for document in documents)])
-    state = np.concatenate([empty, *(_codes(document, states) for document in documents)])
+    times = np.concatenate([empty, *(file.times for file in files)])
+    state = np.concatenate([empty, *(file.codes(states) for file in files)])
     order = np.argsort(times, kind="stable")
     order = order[(times[order] >= start_ms) & (times[order] < end_ms)]
-    refused: dict[str, int] = {}
-    for document in documents:
-        for reason, count in document["refused"].items():
-            refused[reason] = refused.get(reason, 0) + count
-    return DeviceHistory(times[order], state[order], states, refused)
+    refused: Counter[str] = Counter()
+    for file in files:
+        refused.update(file.refused)
+    return DeviceHistory(times[order], state[order], states, dict(refused))
 
 
-def _last_before(document: Mapping[str, Any], time_ms: int) -> tuple[int, str] | None:
-    """Return time and state of the document's last record before a time that has a state."""
-    states = document["states"]
-    times, state = _times(document), _codes(document, states)
-    known = np.flatnonzero((times < time_ms) & (state != NO_STATE))
-    return (int(times[known[-1]]), states[state[known[-1]]]) if len(known) else None
-
-
-def _times(document: Mapping[str, Any]) -> NDArray[np.int64]:
-    return np.cumsum(np.frombuffer(zlib.decompress(document["times"]), "<i8"))
-
-
-def _codes(document: Mapping[str, Any], states: Sequence[str]) -> NDArray[np.int64]:
-    """Return the states of a document's records as indices into `states`."""
-    numbers = {state: number for number, state in enumerate(states)}
-    renumbered = np.array([*(numbers[state] for state in document["states"]), NO_STATE])
-    stored = unpack_integers(zlib.decompress(document["state"]), len(_times(document)))
-    codes: NDArray[np.int64] = renumbered[stored]
-    return codes
+def _rows(document: Document) -> ValidatedRows:
+    rows = len(np.frombuffer(inflated(document["times"]), "<i8"))
+    refused = sum(numbers(document["refused"]).values())
+    return ValidatedRows(text(document["object_id"]), text(document["device"]), rows, refused)

@@ -1,6 +1,7 @@
 """The progress of reprocessing, so that it can be stopped and resumed."""
 
 from shotwatch_common.archive.driver import Database
+from shotwatch_common.archive.readable import number, readable_one
 from shotwatch_common.clock import epoch_now
 
 
@@ -13,7 +14,8 @@ class Reprocessings:
     async def reached(self, stage: str, start: int, end: int) -> int:
         """Return the time (epoch ms) before which everything is done; `start` if nothing is done yet."""
         document = await self._reprocessings.find_one({"_id": _id(stage, start, end)})
-        return start if document is None else int(document["reached"])
+        reached = readable_one(document, lambda found: number(found["reached"]), "reprocessings")
+        return start if reached is None else reached
 
     async def reach(self, stage: str, start: int, end: int, time_ms: int) -> None:
         """Record that everything before this time (epoch ms) is done."""

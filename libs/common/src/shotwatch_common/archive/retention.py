@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from shotwatch_common.archive.driver import Database
+from shotwatch_common.archive.readable import needed, number, readable_one, texts
 from shotwatch_common.archive.unused_sources import UnusedSources
 from shotwatch_common.archive.windows import NEVER
 
@@ -13,6 +14,7 @@ class Retention:
     """Collection `retention`: the document `shots` has the time `judged_at` up to which they are deleted.
 
     Its `horizon` is the time before which a file was ingested whose shots are deleted.
+    If it is malformed, reading it raises Retry.
     Also deletes documents of the collections `windows` and `unused_sources`.
     """
 
@@ -43,7 +45,7 @@ class Retention:
     async def files(self, window_id: str) -> list[str]:
         """Return the keys of the files that a window was joined from; none if it does not exist."""
         document = await self._windows.find_one({"_id": window_id}, {"files": 1})
-        return [] if document is None else list(document["files"])
+        return list(readable_one(document, lambda found: texts(found["files"]), "windows") or ())
 
     async def delete_window(self, window_id: str) -> bool:
         """Delete a window, unless one of its shots is open or a message is unpublished.
@@ -58,5 +60,5 @@ class Retention:
         await self._unused.forget(object_keys)
 
     async def _time(self, name: str) -> int | None:
-        document = await self._retention.find_one({"_id": _SHOTS})
-        return None if document is None or name not in document else int(document[name])
+        document = await self._retention.find_one({"_id": _SHOTS, name: {"$exists": True}}, {name: 1})
+        return needed(document, lambda found: number(found[name]), "retention")

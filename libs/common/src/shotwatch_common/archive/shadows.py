@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_common.archive.driver import Database
+from shotwatch_common.archive.driver import Database, Document
+from shotwatch_common.archive.readable import COUNTABLE, all_readable, id_of
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.columns import pack
 from shotwatch_shots.vocabulary import AnomalyKind
@@ -60,6 +61,13 @@ class Shadows:
         """Return the shadow record of each of these versions that was ever in shadow."""
         counts = {"shots": {"$sum": "$shots"}, "anomalous": {"$sum": "$anomalous"}}
         groups = self._shadows.aggregate(
-            [{"$match": {"version": {"$in": list(versions)}}}, {"$group": {"_id": "$version", **counts}}]
+            [
+                {"$match": {"version": {"$in": list(versions)}, "shots": COUNTABLE, "anomalous": COUNTABLE}},
+                {"$group": {"_id": "$version", **counts}},
+            ]
         )
-        return {group["_id"]: ShadowRecord(group["shots"], group["anomalous"]) async for group in groups}
+        return dict(await all_readable(groups, _record, "shadows"))
+
+
+def _record(group: Document) -> tuple[str, ShadowRecord]:
+    return id_of(group), ShadowRecord(round(group["shots"]), round(group["anomalous"]))

@@ -10,8 +10,8 @@ from shotwatch_shots.shot import ShotFilter, ShotVerdict
 
 SCORE_LEVELS = (1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 10, 20, 50, 100)
 """Scores from which shots have a mark. A score is -log₁₀ p, so a tenth of the shots reach 1."""
-_ALL, _COMPLETE, _SCORED, _INCOMPLETE = "all", "complete", "scored", "incomplete"
-_NOT_INDEXED = (_ALL, _COMPLETE, _SCORED)
+ALL, _COMPLETE, _SCORED, _INCOMPLETE = "all", "complete", "scored", "incomplete"
+_NOT_INDEXED = (ALL, _COMPLETE, _SCORED)
 _QUERY_COST = 20
 """Cost of a query beside its documents, as a number of documents."""
 
@@ -34,7 +34,7 @@ def _score_mark(level: float) -> str:
 def counted_as(verdict: ShotVerdict, complete: bool) -> list[str]:
     """Return under which names a shot is counted."""
     return [
-        _ALL,
+        ALL,
         *((_COMPLETE,) if complete else ()),
         *((_SCORED,) if verdict.score is not None else ()),
         *marks_of(verdict, complete),
@@ -109,16 +109,22 @@ class Estimator:
             return Candidates()
         total, by_place, by_mark = 0, Counter[str](), Counter[str]()
         for series, named in counts.items():
-            total += named[_ALL]
+            total += named[ALL]
             place = series.rpartition("-")[0]
             if place in places:
-                by_place[place] += named[_ALL]
+                by_place[place] += named[ALL]
             for mark in self._marks:
                 by_mark[mark] += named.get(mark, 0)
         return Candidates(total, by_place, by_mark)
 
     def _place_of(self, text: str) -> str | None:
         if text not in self._places:
-            series = ShotSeries.parse(text)
-            self._places[text] = str(series.place) if self._wanted.accepts_series(series) else None
+            self._places[text] = self._accepted_place(text)
         return self._places[text]
+
+    def _accepted_place(self, text: str) -> str | None:
+        try:
+            series = ShotSeries.parse(text)
+        except ValueError:  # nobody but a forger counts shots of what is no series
+            return None
+        return str(series.place) if self._wanted.accepts_series(series) else None

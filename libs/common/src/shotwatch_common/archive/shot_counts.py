@@ -10,11 +10,13 @@ without matching shots, and one query holds the database for 10 to 20 ms.
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from pymongo import DeleteOne, UpdateOne
 
-from shotwatch_common.archive.driver import Database, Filter, Write
-from shotwatch_common.archive.shot_candidates import Candidates, Counts, Estimator, counted_as
+from shotwatch_common.archive.driver import Database, Document, Filter, Write
+from shotwatch_common.archive.readable import all_readable, needed, number, numbers
+from shotwatch_common.archive.shot_candidates import ALL, Candidates, Counts, Estimator, counted_as
 from shotwatch_common.clock import epoch_now
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.shot import JudgedShot, ShotFilter, ShotVerdict
@@ -26,6 +28,7 @@ A minute with more is divided evenly. So where shots fill only a part of a minut
 """
 LEVELS_MS = (86_400_000, 3_600_000, 60_000)
 """Lengths of the time ranges that are counted, in ms."""
+_NAME = "shot_counts"
 _EXTENT = "extent"
 _FIRST_READ, _LARGEST_READ = 4, 128
 """Numbers of neighbouring days, hours or minutes whose counts are read at once."""
@@ -72,11 +75,12 @@ class ShotCounts:
     """Collection `shot_counts`: `_id` is length and start of a time range.
 
     The counts of a range are upper bounds: a shot that is written again counts again. The document `extent`
-    holds the times of the first and the last shot, and when a shot was judged for the first time.
+    holds the times of the first and the last shot, and when a shot was judged for the first time. If it is
+    malformed, reading it raises Retry.
     """
 
     def __init__(self, database: Database) -> None:
-        self._counts = database["shot_counts"]
+        self._counts = database[_NAME]
 
     async def ensure_indexes(self) -> None:
         await self._counts.create_index([("length", 1), ("start", 1)])
@@ -150,12 +154,14 @@ class ShotCounts:
 
     async def first_judged(self) -> int | None:
         """Return when a shot was judged for the first time (epoch ms); None if none was."""
-        document = await self._counts.find_one({"_id": _EXTENT}, {"judged_at": 1})
-        return int(document["judged_at"]) if document and "judged_at" in document else None
+        known = {"_id": _EXTENT, "judged_at": {"$exists": True}}
+        document = await self._counts.find_one(known, {"judged_at": 1})
+        return needed(document, lambda extent: number(extent["judged_at"]), _NAME)
 
     async def _extent(self) -> tuple[int, int]:
         document = await self._counts.find_one({"_id": _EXTENT})
-        return (document["first"], document["last"]) if document else (0, -1)
+        extent = needed(document, lambda each: (number(each["first"]), number(each["last"])), _NAME)
+        return (0, -1) if extent is None else extent
 
     async def _parts(
         self, estimator: Estimator, span: SpanPart, newest_first: bool, level: int, size: _Size
@@ -198,15 +204,22 @@ class ShotCounts:
         """Return the counted ranges of a length that overlap a span, in reading order, clipped to it."""
         starts = {"$gte": span.start // length * length, "$lt": span.end}
         found = self._counts.find({"length": length, "start": starts})
-        documents = [document async for document in found]
-        documents.sort(key=lambda document: int(document["start"]), reverse=newest_first)
+        ranges = await all_readable(found, _range, _NAME)
         return [
-            (
-                SpanPart(max(document["start"], span.start), min(document["start"] + length, span.end)),
-                document["at_most"],
-            )
-            for document in documents
+            (SpanPart(max(start, span.start), min(start + length, span.end)), counts)
+            for start, counts in sorted(ranges, key=itemgetter(0), reverse=newest_first)
         ]
+
+
+def _range(document: Document) -> tuple[int, Counts]:
+    """Return start and counts of a counted range."""
+    length, start = number(document["length"]), number(document["start"])
+    if document["_id"] != f"{length}/{start}" or start % length:
+        raise ValueError(f"{length} ms from {start} are no counted range with this id")
+    at_most = {series: numbers(named) for series, named in document["at_most"].items()}
+    if not all(ALL in named for named in at_most.values()):
+        raise ValueError("it lacks the count of all shots of a series")
+    return start, at_most
 
 
 def _addition(series: str, length: int, start: int, counts: Counter[str]) -> UpdateOne:

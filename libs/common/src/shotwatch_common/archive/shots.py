@@ -10,6 +10,16 @@ from pymongo import UpdateOne
 from shotwatch_common.archive.driver import Database, Document, Filter
 from shotwatch_common.archive.earliest import earliest
 from shotwatch_common.archive.insertion import insert_new
+from shotwatch_common.archive.readable import (
+    all_readable,
+    id_of,
+    number,
+    readable,
+    readable_one,
+    shown,
+    text,
+    texts,
+)
 from shotwatch_common.archive.secantus_gaps import steps
 from shotwatch_common.archive.shot_candidates import marks_of
 from shotwatch_common.archive.shot_counts import ShotCounts, SpanPart
@@ -25,6 +35,7 @@ from shotwatch_shots.vocabulary import AnomalyKind, Severity
 PARTS = 20
 """Number of parts from which a long time range is sampled."""
 ANY_SHOT = ShotFilter()
+_NAME = "shots"
 _TEN_SECONDS_MS = 10_000
 """Length of the times whose shots are reconciled at once: 800 at the facility's full rate."""
 _DELETED_AT_ONCE = 50
@@ -50,7 +61,7 @@ class Shots:
     """
 
     def __init__(self, database: Database) -> None:
-        self._shots = database["shots"]
+        self._shots = database[_NAME]
         self._counts = ShotCounts(database)
 
     async def ensure_indexes(self) -> None:
@@ -83,7 +94,7 @@ class Shots:
         ids = batch.shot_ids
         for some in (ids[n : n + _DELETED_AT_ONCE] for n in range(0, len(ids), _DELETED_AT_ONCE)):
             of_batch = {"_id": {"$in": some}, "batch": batch.batch_id}
-            shots = [_shot(document) async for document in self._shots.find(of_batch)]
+            shots = await all_readable(self._shots.find(of_batch), _shot, _NAME)
             await self._shots.delete_many(of_batch)
             await self._counts.subtract(shots)
 
@@ -94,11 +105,11 @@ class Shots:
     async def revisions(self, shots: Sequence[str]) -> dict[str, int]:
         """Return the current revision of each of these shots."""
         found = self._shots.find({"_id": {"$in": list(shots)}}, {"revision": 1})
-        return {document["_id"]: document["revision"] async for document in found}
+        return dict(await all_readable(found, lambda each: (id_of(each), number(each["revision"])), _NAME))
 
     async def find(self, shot: str) -> JudgedShot | None:
         document = await self._shots.find_one({"_id": shot})
-        return None if document is None else _shot(document)
+        return readable_one(document, _shot, _NAME)
 
     async def search(
         self, wanted: ShotFilter, start_ms: int, end_ms: int, newest_first: bool = False, limit: int = 0
@@ -109,7 +120,7 @@ class Shots:
         shots, and are smaller in the beginning if the caller needs only `limit` shots.
         """
         async for part in self._counts.parts(wanted, start_ms, end_ms, newest_first, limit):
-            shots = [shot for document in await self._read(part) if wanted.accepts(shot := _shot(document))]
+            shots = [shot async for shot in readable(self._read(part), _shot, _NAME) if wanted.accepts(shot)]
             shots.sort(key=lambda shot: (shot.pulse, shot.id), reverse=newest_first)
             yield FoundShots(part.start, part.end, shots)
 
@@ -150,9 +161,9 @@ class Shots:
         """Return the shots with start <= pulse < end (epoch ms) and their revisions, also uncounted shots."""
         wanted = {"window": 1, "pulse": 1, "revision": 1}
         return [
-            StoredShot(d["_id"], d["window"], d["pulse"], d["revision"])
+            shot
             for begin, stop in steps(start_ms, end_ms, _TEN_SECONDS_MS)
-            for d in await self._read(SpanPart(begin, stop, ({},)), wanted)
+            async for shot in readable(self._read(SpanPart(begin, stop, ({},)), wanted), _stored, _NAME)
         ]
 
     async def first_pulse(self, start_ms: int, end_ms: int) -> int | None:
@@ -162,20 +173,20 @@ class Shots:
         counted shot is searched without the counts.
         """
         counted = await self.page(ANY_SHOT, start_ms, end_ms, 1)
-        uncounted = await earliest(self._shots, "pulse", start_ms, counted[0].pulse if counted else end_ms)
+        uncounted = await earliest(
+            self._shots, _NAME, "pulse", start_ms, counted[0].pulse if counted else end_ms
+        )
         return counted[0].pulse if counted and uncounted is None else uncounted
 
     async def count(self, wanted: ShotFilter, start_ms: int, end_ms: int) -> int:
         return sum([len(part.shots) async for part in self.search(wanted, start_ms, end_ms)])
 
-    async def _read(self, part: SpanPart, fields: Filter | None = None) -> list[Document]:
-        """Return the documents that the queries of a part find."""
+    async def _read(self, part: SpanPart, fields: Filter | None = None) -> AsyncIterator[Document]:
+        """Yield the documents that the queries of a part find."""
         pulses = {"$gte": part.start, "$lt": part.end}
-        return [
-            document
-            for equalities in part.queries
-            async for document in self._shots.find({**equalities, "pulse": pulses}, fields)
-        ]
+        for equalities in part.queries:
+            async for document in self._shots.find({**equalities, "pulse": pulses}, fields):
+                yield document
 
 
 def shot_documents(
@@ -219,26 +230,39 @@ def shot_documents(
 def _shot(document: Document) -> JudgedShot:
     severity, model = document["severity"], document["model"]
     return JudgedShot(
-        id=document["_id"],
+        id=id_of(document),
         series=ShotSeries(place=Place.parse(document["place"]), interval=document["interval"]),
-        pulse=document["pulse"],
-        revision=document["revision"],
-        window=document["window"],
-        batch=document["batch"],
-        index=document["index"],
-        complete=document["complete"],
-        missing=tuple(document["missing"]),
-        refused=tuple(RefusedRecord(each["device"], each["reason"]) for each in document["refused"]),
+        pulse=number(document["pulse"]),
+        revision=number(document["revision"]),
+        window=text(document["window"]),
+        batch=text(document["batch"]),
+        index=number(document["index"]),
+        complete=bool(document["complete"]),
+        missing=texts(document["missing"]),
+        refused=tuple(
+            RefusedRecord(text(each["device"]), text(each["reason"])) for each in document["refused"]
+        ),
         verdict=ShotVerdict(
-            document["score"],
-            document["threshold"],
+            _real(document["score"]),
+            _real(document["threshold"]),
             tuple(map(AnomalyKind, document["kinds"])),
             None if severity is None else Severity(severity),
         ),
         model=None if model is None else ModelRef(**model),
-        trace_id=document["trace_id"],
-        judged_at=document["judged_at"],
+        trace_id=text(document["trace_id"]),
+        judged_at=number(document["judged_at"]),
     )
+
+
+def _stored(document: Document) -> StoredShot:
+    numbers = number(document["pulse"]), number(document["revision"])
+    return StoredShot(id_of(document), text(document["window"]), *numbers)
+
+
+def _real(value: object) -> float | None:
+    if not isinstance(value, float | int | None):
+        raise TypeError(f"{shown(value)} is no number")
+    return value
 
 
 def _value(severity: Severity | None) -> str | None:

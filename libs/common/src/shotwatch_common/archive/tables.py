@@ -7,10 +7,12 @@ from pymongo import UpdateOne
 from pymongo.errors import DuplicateKeyError
 
 from shotwatch_common.archive.driver import Database, Document
+from shotwatch_common.archive.readable import all_readable, id_of, needed, number, text, texts
 from shotwatch_common.clock import epoch_now
 from shotwatch_shots.batch import CompletedBatch
 from shotwatch_shots.place import Place
 
+_NAME = "tables"
 _WRITER, _NOTED = "writer", "noted"
 
 
@@ -58,23 +60,32 @@ class Tables:
         self._tables = database["tables"]
 
     async def lease(self, holder: str, length_ms: int) -> bool:
-        """Take or extend the lease; return whether this holder has it for `length_ms` from now on."""
+        """Take or extend the lease; return whether this holder has it for `length_ms` from now on.
+
+        Raises:
+            Retry: the document of the lease is malformed.
+        """
         now = epoch_now()
-        held = await self._tables.find_one({"_id": _WRITER})
+        held = needed(await self._tables.find_one({"_id": _WRITER}), _held, _NAME)
         if held is None:
             return await self._first_lease(holder, now + length_ms)
-        if held["holder"] != holder and held["leased_until"] > now:
+        holding, leased_until = held
+        if holding != holder and leased_until > now:
             return False
         # Compare-and-set: if another process has taken or extended it meanwhile, nothing matches.
-        unchanged = {"_id": _WRITER, "holder": held["holder"], "leased_until": held["leased_until"]}
+        unchanged = {"_id": _WRITER, "holder": holding, "leased_until": leased_until}
         change = {"holder": holder, "leased_until": now + length_ms}
         result = await self._tables.update_one(unchanged, {"$set": change})
         return bool(result.matched_count)
 
     async def noted_until(self) -> int | None:
-        """Return the time before which all changes are noted (epoch ms); None if none ever were."""
+        """Return the time before which all changes are noted (epoch ms); None if none ever were.
+
+        Raises:
+            Retry: its document is malformed.
+        """
         document = await self._tables.find_one({"_id": _NOTED})
-        return None if document is None else int(document["noted_until"])
+        return needed(document, lambda each: number(each["noted_until"]), _NAME)
 
     async def note(self, changed: Mapping[tuple[Place, int], Sequence[CompletedBatch]], until: int) -> None:
         """Record the batches that changed hours of places, then that changes before `until` are noted."""
@@ -85,7 +96,7 @@ class Tables:
 
     async def changed(self) -> list[ChangedHour]:
         """Return the hours with changes that no table has yet; those that have waited longest come first."""
-        found = [_hour(document) async for document in self._tables.find({"what": "hour"})]
+        found = await all_readable(self._tables.find({"what": "hour"}), _hour, _NAME)
         return sorted(found, key=lambda hour: (hour.first_at, hour.name))
 
     async def written(self, hour: ChangedHour) -> None:
@@ -101,8 +112,8 @@ class Tables:
 
     async def doubtful(self) -> list[DoubtfulFile]:
         """Return the files that are due."""
-        found = self._tables.find({"what": "file", "due_at": {"$lt": epoch_now()}})
-        return [DoubtfulFile(d["_id"], Place.parse(d["place"]), d["day"], d["due_at"]) async for d in found]
+        due = self._tables.find({"what": "file", "due_at": {"$lt": epoch_now()}})
+        return await all_readable(due, _doubtful, _NAME)
 
     async def decided(self, file: DoubtfulFile) -> None:
         """Record that a file is named, or removed. One that became doubtful again stays."""
@@ -130,12 +141,22 @@ def _mark(place: Place, start: int, batches: Sequence[CompletedBatch]) -> Update
     )
 
 
+def _held(document: Document) -> tuple[str, int]:
+    """Return the holder of the lease, and until when it has it (epoch ms)."""
+    return text(document["holder"]), number(document["leased_until"])
+
+
+def _doubtful(document: Document) -> DoubtfulFile:
+    place = Place.parse(text(document["place"]))
+    return DoubtfulFile(id_of(document), place, number(document["day"]), number(document["due_at"]))
+
+
 def _hour(document: Document) -> ChangedHour:
     return ChangedHour(
-        Place.parse(document["place"]),
-        document["start"],
-        tuple(sorted(document["windows"])),
-        document["first_at"],
-        document["last_at"],
-        document["version"],
+        Place.parse(text(document["place"])),
+        number(document["start"]),
+        tuple(sorted(texts(document["windows"]))),
+        number(document["first_at"]),
+        number(document["last_at"]),
+        number(document["version"]),
     )

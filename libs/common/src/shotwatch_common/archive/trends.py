@@ -1,6 +1,7 @@
 """Which slow changes have been published."""
 
-from shotwatch_common.archive.driver import Database
+from shotwatch_common.archive.driver import Database, Document
+from shotwatch_common.archive.readable import all_readable, number, text
 
 
 class Trends:
@@ -17,7 +18,7 @@ class Trends:
 
         Data before that time has been evaluated and is not compared again.
         """
-        return {(d["device"], d["feature"]): int(d["reported_until"]) async for d in self._trends.find({})}
+        return dict(await all_readable(self._trends.find({}), _reported, "trends"))
 
     async def reported(self, device: str, feature: str, time_ms: int) -> None:
         """Record that a change at this time (epoch ms) was published; earlier data no longer counts."""
@@ -26,3 +27,8 @@ class Trends:
             {"$set": {"device": device, "feature": feature, "reported_until": time_ms}},
             upsert=True,
         )
+
+
+def _reported(document: Document) -> tuple[tuple[str, str], int]:
+    change = text(document["device"]), text(document["feature"])
+    return change, number(document["reported_until"])

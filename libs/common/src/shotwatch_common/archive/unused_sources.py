@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Container, Sequence
 
 from shotwatch_common.archive.driver import Database, Document
 from shotwatch_common.archive.insertion import insert_new
+from shotwatch_common.archive.readable import id_of, number, readable, text
 from shotwatch_shots.reconciliation.sides import JoinedRows
 from shotwatch_shots.window import UnusedSource, Window
 
@@ -32,14 +33,20 @@ class UnusedSources:
 
     async def rows(self, object_keys: Sequence[str], held: Container[str]) -> AsyncIterator[JoinedRows]:
         """Yield the rows of the sources from files with these keys, except sources that windows hold."""
-        async for each in self._sources.find({"object_key": {"$in": list(object_keys)}}):
-            if each["_id"] not in held:
-                yield JoinedRows(each["object_id"], each["device"], 0, 0, each["rows"])
+        found = self._sources.find({"object_key": {"$in": list(object_keys)}})
+        async for id_, rows in readable(found, _rows, "unused_sources"):
+            if id_ not in held:
+                yield rows
 
 
 def source_id(window_id: str, device: str, object_id: str) -> str:
     """Return the id of a source of a window."""
     return f"{window_id} {device} {object_id}"
+
+
+def _rows(document: Document) -> tuple[str, JoinedRows]:
+    source = text(document["object_id"]), text(document["device"])
+    return id_of(document), JoinedRows(*source, 0, 0, number(document["rows"]))
 
 
 def _document(window_id: str, source: UnusedSource) -> Document:

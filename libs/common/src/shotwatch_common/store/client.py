@@ -43,7 +43,8 @@ class Client(Minio):
     """The S3 client. It returns objects as they are stored.
 
     By default, aiohttp decompresses what is declared as compressed. Whoever stores an object chooses its
-    Content-Encoding, so a small object could fill the memory of its readers.
+    Content-Encoding, so a small object could fill the memory of its readers. Because nothing is decompressed
+    here, each request asks the server to compress nothing: MinIO compresses its listings if it may.
     """
 
     def __init__(self, address: str, access_key: str, secret_key: str, secure: bool) -> None:
@@ -90,6 +91,7 @@ class Client(Minio):
             session = ClientSession(
                 connector=TCPConnector(limit=10, ssl=ssl.create_default_context(cafile=authorities)),
                 timeout=ClientTimeout(connect=_SILENCE_S, sock_read=_SILENCE_S),
+                headers={"Accept-Encoding": "identity"},
                 auto_decompress=False,
             )
             again = ExponentialRetry(attempts=5, factor=0.2, statuses={500, 502, 503, 504})

@@ -38,6 +38,7 @@ def models(folder: Path, engineer_password: str, reader_password: str, ports: Po
             "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
             "_MLFLOW_SGI_NAME": "uvicorn",
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_ENABLE_AI_GATEWAY": "false",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             ENGINEER_PASSWORD: engineer_password,
             READER_PASSWORD: reader_password,
