@@ -15,7 +15,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from shotwatch_embedded import logs
+from shotwatch_embedded import keeper, logs
 from shotwatch_embedded import stack as stack_module
 from shotwatch_embedded.description import running_stacks
 from shotwatch_embedded.errors import ProcessFailed, StackError, StackRunning
@@ -230,6 +230,19 @@ async def test_a_service_that_serves_no_more_is_shown_as_unready(stack: Stack, c
     assert unready.pid == status.pid
     await get(status, "/toggle")
     await changes.one(lambda _: stack.status()[0].state is State.READY)
+
+
+async def test_a_service_that_shows_no_life_is_killed_and_restarted(
+    stack: Stack, changes: Changes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "_LONGEST_WITHOUT_LIFE", 0.5)
+    stack.start_services([service()])
+    await stack.services_ready()
+    (before,) = stack.status()
+    assert before.pid is not None
+    os.kill(before.pid, signal.SIGSTOP)
+    after = await changes.one(lambda status: status.restarts == 1 and status.state is State.READY)
+    assert after.pid != before.pid
 
 
 async def test_a_log_that_strangers_make_long_is_shortened_and_goes_on(
