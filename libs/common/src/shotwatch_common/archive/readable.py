@@ -7,7 +7,6 @@ document, what needs it waits until an administrator has mended it.
 
 import zlib
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
-from math import isfinite
 from typing import TypeVar
 
 import structlog
@@ -176,24 +175,18 @@ def _decoded(document: Document, decode: Callable[[Document], T]) -> T:
 
 
 def _check_numbers(items: Iterable[tuple[object, object]]) -> None:
-    """Check that each number is one that can be computed with and shown.
+    """Check that each whole number is one that can be computed with and shown. Scores may be NaN.
 
     Raises:
-        ValueError: one is not finite, or too large for a time.
+        ValueError: one is too large for a time.
     """
     for name, value in items:
         if isinstance(value, dict):
             _check_numbers(value.items())
         elif isinstance(value, list):
             _check_numbers((name, each) for each in value)
-        elif name not in _HASHES and not _plausible(value):
+        elif isinstance(value, int) and name not in _HASHES and not _YEAR_1_MS <= value < YEAR_10000_MS:
             raise ValueError(f"{shown(name)} is {value}")
-
-
-def _plausible(value: object) -> bool:
-    if isinstance(value, int):
-        return _YEAR_1_MS <= value < YEAR_10000_MS
-    return not isinstance(value, float) or isfinite(value)
 
 
 def _report(document: Document, collection: str, error: Exception) -> str:
