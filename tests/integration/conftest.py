@@ -49,7 +49,7 @@ RULES = REPOSITORY / "deploy" / "prometheus" / "rules" / "shotwatch.yml"
 TWO_OF_MOST = {"ingest": 2, "aggregate": 2, "features": 2, "inference": 2}
 IMPATIENT = {
     "SHOTWATCH_TREND_POLL_SECONDS": "5",
-    "SHOTWATCH_DRIFT_POLL_SECONDS": "5",
+    "SHOTWATCH_DRIFT_POLL_SECONDS": "2",
     "SHOTWATCH_REFERENCE_POLL_SECONDS": "5",
     "SHOTWATCH_CALIBRATION_POLL_SECONDS": "2",
 }
@@ -127,7 +127,7 @@ async def running(
     admit_tester(claimed.folder / "broker")
     async with claimed as stack:
         faults = stack.folder / FAULTS
-        faults.mkdir()
+        faults.mkdir(mode=0o700)
         stack.start_services(breakable(impatient(each), faults) for each in path_services(TWO_OF_MOST))
         await stack.services_ready()
         variables = stack.environment()

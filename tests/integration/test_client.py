@@ -97,7 +97,7 @@ def test_each_filter_of_the_api_is_one_of_the_client(client: ShotwatchClient) ->
 
 def test_many_pages_are_one_table(client: ShotwatchClient, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = client.shots(start=START, end=END)
-    monkeypatch.setattr("shotwatch_client.client.PAGE", 3)
+    monkeypatch.setattr("shotwatch_client.shot_list.PAGE", 3)
     pd.testing.assert_frame_equal(client.shots(start=START, end=END), whole)
 
 

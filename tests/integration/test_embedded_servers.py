@@ -89,7 +89,7 @@ async def restarts() -> Restarts:
 @pytest.fixture(scope="module")
 def root() -> Iterator[Path]:
     """A folder that every user of the machine can enter; those of pytest are closed."""
-    with TemporaryDirectory(prefix="shotwatch-") as folder:
+    with TemporaryDirectory(prefix="shotwatch-", dir="/tmp") as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
 
