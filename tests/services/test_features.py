@@ -26,6 +26,7 @@ async def test_it_stores_the_features_then_publishes_then_measures_in_detail(joi
         "bulk_write measurements",
         "publish inference",
         "bulk_write measurements",
+        "update_one batches.detailed_at",
         "acknowledge features",
     ]
 
@@ -49,7 +50,11 @@ async def test_flagged_shots_are_measured_in_detail_whatever_happens(joined: Wor
     flagged = f'{{"batch_id": "{batch["_id"]}", "shots": [0]}}'
     world.broker.queues["detail"].append(Waiting(flagged.encode()))
     done = await survived_every_fault(world, features)
-    assert done == ["bulk_write measurements", "acknowledge detail"]
+    assert done == [
+        "bulk_write measurements",
+        "update_one batches.detailed_at",
+        "acknowledge detail",
+    ]
 
 
 async def test_a_block_that_is_not_there_is_waited_for_and_a_batch_that_is_not_is_a_dead_letter(

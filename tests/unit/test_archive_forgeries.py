@@ -223,6 +223,7 @@ READERS: Mapping[str, Mapping[str, Reader]] = {
         "windows_judged": lambda a: a.batches.windows_judged(0, 2**50),
         "last_judged": lambda a: a.batches.last_judged(WINDOW),
         "completed": lambda a: a.batches.completed(0, 2**50),
+        "first_completed": lambda a: a.batches.first_completed(1, 2**50),
         "windows_closed": lambda a: a.batches.windows_closed(0, 2**50),
         "undecided": lambda a: a.batches.undecided(WINDOW),
         "unjudged": lambda a: a.batches.unjudged(),

@@ -86,6 +86,7 @@ STORE: Mapping[str, ObjectRights] = {
             "errors": "list read",
             "blocks": "list read remove",
             "datasets": "list read write remove",
+            "tables": "list",
         }
     ),
     MONITOR: {},

@@ -3,10 +3,11 @@
 Consumes `ShotBatch`, publishes `ShotsMeasured`; consumes `ShotsFlagged`.
 
 Delivery of `ShotBatch`: read the blocks of the shots' valid members, store the features under the batch's
-id, then publish the shots. Last, measure a share of the shots in detail, from frames kept in memory, and
-store the result. Delivery of `ShotsFlagged`: read the batch and its blocks, measure the listed shots in
-detail, and store the result. Handling a message a second time stores the same and publishes the same message
-again. If the service dies halfway, the message is delivered again and handled as a whole.
+id, then publish the shots. Last, measure a share of the shots in detail, from frames kept in memory,
+store the result, and mark the batch as measured in detail. Delivery of `ShotsFlagged`: read the batch and
+its blocks, measure the listed shots in detail, store the result and mark the batch. Handling a message a
+second time stores the same and publishes the same message again. If the service dies halfway, the message
+is delivered again and handled as a whole.
 
 Large batches are measured in slices, and measurements in detail wait until none of these waits (`turns`).
 """

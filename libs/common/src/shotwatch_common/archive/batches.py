@@ -6,6 +6,7 @@ from functools import partial
 from pydantic import BaseModel
 
 from shotwatch_common.archive.driver import Database, Document
+from shotwatch_common.archive.earliest import earliest
 from shotwatch_common.archive.readable import all_readable, id_of, number, readable, readable_one, text
 from shotwatch_common.clock import epoch_now
 from shotwatch_shots.batch import CompletedBatch, ShotBatch
@@ -16,6 +17,8 @@ from shotwatch_shots.vocabulary import ShotState
 
 _NAME = "batches"
 _NOT_YET = 0
+_COMPLETIONS = ("judged_at", "detailed_at")
+"""The times at which a batch has something new that people query."""
 
 
 class _Pulses(BaseModel):
@@ -126,12 +129,17 @@ class Batches:
         A batch that is not judged yet is left out; its judgement follows.
         """
         found: list[CompletedBatch] = []
-        for what in ("judged_at", "detailed_at"):
+        for what in _COMPLETIONS:
             then = {what: {"$gte": start_ms, "$lt": end_ms}}
             fields = {"window": 1, "judged_at": 1, what: 1}
             completed = await all_readable(self._batches.find(then, fields), partial(_completed, what), _NAME)
             found += filter(None, completed)
         return found
+
+    async def first_completed(self, start_ms: int, end_ms: int) -> int | None:
+        """Return when the first batch in [start, end) (epoch ms) was judged or measured in detail."""
+        times = [await earliest(self._batches, _NAME, what, start_ms, end_ms) for what in _COMPLETIONS]
+        return min((time for time in times if time is not None), default=None)
 
     async def last_judged(self, window_id: str) -> int | None:
         """Return when the last batch of a window was judged (epoch ms); None while one of them is not."""

@@ -98,14 +98,14 @@ class TableCompaction:
         now, deadline = epoch_now(), monotonic() + BUDGET_S
         until = await self._archive.tables.noted_until()
         first = await self._archive.shots.first_judged() if until is None else until - _OVERLAP_MS
-        for start in range(now if first is None else first, now, _STEP_MS):
+        start = now if first is None else first
+        while start < now and monotonic() <= deadline:
             end = min(start + _STEP_MS, now)
             completed = set(await self._archive.batches.completed(start, end))
             changed = changed_hours(completed - self._noted, self._facility)
             await self._archive.tables.note(changed, end)
             self._noted = {each for each in self._noted | completed if each.at >= end - _OVERLAP_MS}
-            if monotonic() > deadline:
-                return
+            start = end if completed else await self._archive.batches.first_completed(end, now) or now
 
     def _is_due(self, hour: ChangedHour) -> bool:
         now = epoch_now()
