@@ -137,7 +137,9 @@ class TableCompaction:
             faults.reach("history.after_manifest")
             if earlier is not None and earlier.key != file.key:
                 await self._doubt(manifest, [earlier.key])
-            self._log.info("table written", place=str(hour.place), hour=instant(hour.start), rows=file.rows)
+            self._log.info(
+                "table written", place=str(hour.place), hour=instant(hour.start).isoformat(), rows=file.rows
+            )
         if not await self._lease():  # another writer may have written an older manifest than ours, or a newer
             return False
         await self._archive.tables.written(hour)
@@ -209,7 +211,7 @@ class TableRetention:
             keys = [file.key for file in manifest.files]
             await self._archive.tables.doubt(keys, place, day, now + GRACE_MS)
             await self._tables.remove_manifest(place, day)
-            self._log.info("table deleted", place=str(place), day=instant(day))
+            self._log.info("table deleted", place=str(place), day=instant(day).isoformat())
 
 
 def _file(hour: ChangedHour, table: pa.Table, content: pa.Buffer) -> TableFile:
