@@ -156,7 +156,7 @@ async def checked_for_drift(running: Running) -> bool:
 
     The first of these checks may have begun before the promotion.
     """
-    [promotion] = await running.archive.promotions.newest(ModelAlias.CHAMPION)
+    promotion, *_ = await running.archive.promotions.newest(ModelAlias.CHAMPION)
     files = (running.stack.folder / "traces").glob("history-*")
     lines = (line for path in files for line in path.open(encoding="utf-8") if '"check for drift"' in line)
     begun = [datetime.fromisoformat(json.loads(line)["start_time"]) for line in lines if line.endswith("\n")]

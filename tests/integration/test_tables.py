@@ -25,10 +25,10 @@ from .test_cli import shotwatch
 from .waiting import until
 
 SERIES = ShotSeries.parse("LA-FSD-00-1s")
-START = datetime(2024, 9, 1, 8, 59, 57, tzinfo=UTC)
-"""Three seconds before the end of an hour."""
+START = datetime(2024, 11, 11, 8, 59, 57, tzinfo=UTC)
+"""Three seconds before the end of an hour, on a day of which no other test has shots."""
 LENGTH = timedelta(seconds=7)
-DAY_MS = epoch_ms(datetime(2024, 9, 1, tzinfo=UTC))
+DAY_MS = epoch_ms(datetime(2024, 11, 11, tzinfo=UTC))
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "day-tables.md"
 
 
