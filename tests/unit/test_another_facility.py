@@ -82,7 +82,7 @@ class World:
                 ),
                 ledger=SimpleNamespace(note_joined=_none),
                 devices=SimpleNamespace(saw=_none),
-                batches=SimpleNamespace(add=_none),
+                batches=SimpleNamespace(add=_none, detailed=_none),
                 states_before=_nothing_known,
                 measurements=SimpleNamespace(keep=self._keep),
             ),
