@@ -83,7 +83,7 @@ class ShotTable:
         where: str | None = None,
         derive: Sequence[str] = (),
     ) -> pd.DataFrame:
-        """Return aggregates of the shots of each period (UTC) that has any, by its begin.
+        """Return aggregates of the shots of each period (UTC) that has any, indexed by its start.
 
         Args:
             aggregates: `count`; or `count`, `mean`, `std`, `min`, `max` or `median` of an expression, such as
@@ -108,10 +108,10 @@ class ShotTable:
 
 
 def require_by_value(**arguments: object) -> None:
-    """Require that, of these arguments, a search by value has `place` alone.
+    """Require that a search by value has `place` and none of the other arguments.
 
     Raises:
-        InvalidArgument: it has not.
+        InvalidArgument: `place` is missing, or another argument is given.
     """
     if arguments.pop("place") is None:
         raise InvalidArgument("place", "a search by value is of one place", "Name it")

@@ -31,8 +31,8 @@ That replica may have died before it fed the object in.
 _RELIED_ON_MS = 5_000
 """Time for which a sweep relies on the ledger's answer that an object is being processed, in ms.
 
-For 200 objects, which lie in the inbox at the begin of a facility minute, an answer takes the embedded
-database 30 ms. For at most this time, the sweep overlooks that somebody reset an object in the inbox.
+The embedded database takes 30 ms to answer about 200 objects, as many as a facility minute brings. For at
+most this time, the sweep overlooks that somebody reset an object in the inbox.
 """
 
 

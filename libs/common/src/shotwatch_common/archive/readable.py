@@ -101,24 +101,24 @@ def needed(document: Document | None, decode: Callable[[Document], T], collectio
 
 
 def number(value: object) -> int:
-    """Return a whole number.
+    """Return a value that is a whole number.
 
     Raises:
-        TypeError: it is none.
+        TypeError: the value is not a whole number.
     """
     if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{shown(value)} is no whole number")
+        raise TypeError(f"{shown(value)} is not a whole number")
     return int(value)
 
 
 def text(value: object) -> str:
-    """Return a text.
+    """Return a value that is a text.
 
     Raises:
-        TypeError: it is none.
+        TypeError: the value is not a text.
     """
     if not isinstance(value, str):
-        raise TypeError(f"{shown(value)} is no text")
+        raise TypeError(f"{shown(value)} is not a text")
     return value
 
 
@@ -126,19 +126,19 @@ def id_of(document: Document) -> str:
     """Return the id of a document.
 
     Raises:
-        TypeError: it is no text.
+        TypeError: the id is not a text.
     """
     return text(document["_id"])
 
 
 def texts(values: object) -> tuple[str, ...]:
-    """Return a list of texts.
+    """Return a value that is a list of texts.
 
     Raises:
-        TypeError: it is none.
+        TypeError: the value is not a list, or holds something else.
     """
     if not isinstance(values, list):
-        raise TypeError(f"{shown(values)} is no list")
+        raise TypeError(f"{shown(values)} is not a list")
     return tuple(map(text, values))
 
 
@@ -146,7 +146,7 @@ def numbers(values: Mapping[str, object]) -> dict[str, int]:
     """Return whole numbers by name.
 
     Raises:
-        TypeError: one is no whole number.
+        TypeError: a value is not a whole number.
     """
     return {name: number(value) for name, value in values.items()}
 

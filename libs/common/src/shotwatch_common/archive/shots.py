@@ -261,7 +261,7 @@ def _stored(document: Document) -> StoredShot:
 
 def _real(value: object) -> float | None:
     if not isinstance(value, float | int | None):
-        raise TypeError(f"{shown(value)} is no number")
+        raise TypeError(f"{shown(value)} is not a number")
     return value
 
 

@@ -49,7 +49,7 @@ def with_values(search: TableSearch, aggregates: Sequence[Aggregate]) -> TableSe
 def aggregated(
     search: TableSearch, parts: Iterable[TablePart], aggregates: Sequence[Aggregate], period_ms: int
 ) -> pa.Table:
-    """Return a row for each period with shots: its begin as `time`, then the aggregates by their names.
+    """Return a row for each period with shots: its start as `time`, then the aggregates by their names.
 
     Args:
         search: the shots, as `with_values` returns it.

@@ -3,7 +3,7 @@
     place=LA-A1-11/day=2022-07-01/_manifest.json
     place=LA-A1-11/day=2022-07-01/hour-07-5f0c3a1be2d44c67.parquet
 
-A file is never changed: another content has another name. A manifest is replaced as a whole, so who reads it
+A file is never changed: other content gets another name. A manifest is replaced as a whole, so each reader
 sees one state of the day. Files that no manifest names any more are removed later (GRACE_MS).
 """
 
@@ -24,7 +24,7 @@ SUFFIX = ".parquet"
 HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
 GRACE_MS = 900_000
-"""Time for which a file stays after its replacement, so that who has read the manifest finds it (ms)."""
+"""Time for which a file stays after its replacement, so that readers of the earlier manifest find it (ms)."""
 MAX_MANIFEST_BYTES = 1 << 20
 
 
@@ -57,7 +57,7 @@ class DayManifest(Message):
         """Return the manifest that an object holds.
 
         Raises:
-            ValueError: it is none; the message names the object.
+            ValueError: the object is not a manifest; the message names it.
         """
         try:
             return cls.model_validate_json(data)
@@ -96,7 +96,7 @@ def place_of(folder: str) -> Place:
     """Return the place of a folder such as `place=LA-A1-11`.
 
     Raises:
-        ValueError: the folder is none of a place.
+        ValueError: the name is not that of the folder of a place.
     """
     return Place.parse(folder.removeprefix("place="))
 
@@ -105,7 +105,7 @@ def day_of(folder: str) -> int:
     """Return when the day of a folder such as `day=2022-07-01` begins (epoch ms).
 
     Raises:
-        ValueError: the folder is none of a day.
+        ValueError: the name is not that of the folder of a day.
     """
     return epoch_ms(instant(0).fromisoformat(f"{folder.removeprefix('day=')}T00:00:00+00:00"))
 

@@ -1,8 +1,8 @@
 """Functions of the values at earlier pulses.
 
 A window is a number of pulses, not of shots: a shot that does not exist leaves a gap. So a result depends on
-a known span of time before its shot, and is the same wherever a reader begins. Sums are made anew for each
-window, because a running sum would depend on that as well.
+a known span of time before its shot, and is the same wherever a reader begins. Each window is
+summed anew, because a running sum would depend on that as well.
 """
 
 from dataclasses import dataclass

@@ -62,7 +62,7 @@ def parse_aggregate(text: str, columns: Columns) -> Aggregate:
     """Parse an aggregate.
 
     Raises:
-        ExpressionError: it is none.
+        ExpressionError: the text is not an aggregate.
     """
     found = _WRITTEN.fullmatch(text)
     if found is None or found["name"] not in list(Statistic):

@@ -50,7 +50,7 @@ def parse_filter(text: str, columns: Columns) -> Expression:
     """Parse an expression that is true or false for each shot.
 
     Raises:
-        ExpressionError: it is none, or too long, too deep or too large.
+        ExpressionError: the text is not such an expression, or it is too long, too deep or too large.
     """
     return _parsed(text, columns, "a filter", ValueKind.TRUTH)
 
@@ -59,7 +59,7 @@ def parse_number(text: str, columns: Columns) -> Expression:
     """Parse an expression that is a number for each shot.
 
     Raises:
-        ExpressionError: it is none, or too long, too deep or too large.
+        ExpressionError: the text is not such an expression, or it is too long, too deep or too large.
     """
     return _parsed(text, columns, "an aggregated value", ValueKind.NUMBER)
 
@@ -68,7 +68,7 @@ def parse_derivation(text: str, columns: Columns) -> Derivation:
     """Parse `name = expression`, where the expression is a number, or true or false.
 
     Raises:
-        ExpressionError: it is none, or there is a column of this name already.
+        ExpressionError: the text is not a derivation, or there is a column of this name already.
     """
     parser = _Parser(text, columns)
     name = parser.new_name()
