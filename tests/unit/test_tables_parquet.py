@@ -91,8 +91,8 @@ def test_a_manifest_has_one_file_for_each_hour() -> None:
     manifest = manifest.with_file(file(1, "b")).with_file(file(0, "a")).with_file(file(1, "c"))
     assert [each.key for each in manifest.files] == ["a", "c"]
     assert DayManifest.parse(manifest.model_dump_json().encode(), "key") == manifest
-    assert [each.key for each in manifest.between(START + HOUR, START + HOUR + 1)] == ["c"]
-    assert manifest.between(START + 2 * HOUR, START + 3 * HOUR) == []
+    assert manifest.file(START + HOUR) == file(1, "c")
+    assert manifest.file(START + 2 * HOUR) is None
     assert manifest.key == "place=LA-A3-31/day=2022-07-01/_manifest.json"
     assert day_of("day=2022-07-01") == day_start(START)
     with pytest.raises(ValueError, match="key: not a manifest"):

@@ -7,7 +7,6 @@ A file is never changed: other content gets another name. A manifest is replaced
 sees one state of the day. Files that no manifest names any more are removed later (GRACE_MS).
 """
 
-from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Self
 
@@ -77,10 +76,6 @@ class DayManifest(Message):
         others = [each for each in self.files if each.start != file.start]
         files = sorted([*others, file], key=lambda each: each.start)
         return self.model_copy(update={"files": tuple(files)})
-
-    def between(self, start_ms: int, end_ms: int) -> Sequence[TableFile]:
-        """Return the files that may hold shots with start <= pulse < end (epoch ms)."""
-        return [each for each in self.files if each.first < end_ms and start_ms <= each.last]
 
 
 def place_folder(place: Place) -> str:
