@@ -131,6 +131,7 @@ async def test_whatever_fails_nothing_else_remains(
     """
     monkeypatch.setattr(service, "LedgerWatch", NoLedger)
     monkeypatch.setattr(service, "TableCompaction", NoLedger)
+    monkeypatch.setattr(service, "TableRetention", NoLedger)
     start = later(uneventful, 91)
     undisturbed = await after(start, history)
     promised = ["update_many objects", "delete_one windows", "delete_many shots", "delete_many batches"]

@@ -246,6 +246,17 @@ async def test_old_tables_expire_after_their_last_change(tabled: World) -> None:
     assert not world.store.buckets["tables"]
 
 
+async def test_who_has_no_lease_deletes_nothing(tabled: World) -> None:
+    world = later(tabled, 366)
+    with world.in_its_time():
+        assert await world.archive.tables.lease("another replica", 3_600_000)
+    await history(world)
+    assert rows(world) == rows(tabled)
+    world.now_s += 3_600
+    await history(world)
+    assert f"{DAY}_manifest.json" not in world.store.buckets["tables"]
+
+
 async def test_a_table_that_was_damaged_is_made_again_from_the_shots(tabled: World) -> None:
     world = later(tabled, 0)
     (key,) = files(world)

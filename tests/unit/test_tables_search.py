@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from shotwatch_common.tables.aggregation import PeriodTooLong, aggregated, with_values
 from shotwatch_common.tables.object_file import TAIL_BYTES, ObjectFile
-from shotwatch_common.tables.parts import MemoryPart, TablePart, row_groups
+from shotwatch_common.tables.parts import MemoryPart, ParquetPiece, TableColumns, TablePart, row_groups
 from shotwatch_common.tables.search import TableSearch, first_rows
 from shotwatch_shots.expressions.aggregates import parse_aggregate
 from shotwatch_shots.expressions.errors import ExpressionError
@@ -199,6 +199,11 @@ def file_of(table: pa.Table, rows_per_group: int) -> bytes:
     return sink.getvalue()
 
 
+def groups_of(file: io.BytesIO, search: TableSearch, schema: pa.Schema = SCHEMA) -> Iterator[TablePart]:
+    whole = ParquetPiece(pa.PythonFile(file, mode="r"))
+    return row_groups(TableColumns(schema, lambda _: whole), search.pruning, search.inputs)
+
+
 @pytest.mark.parametrize(
     ("where", "groups"),
     [
@@ -217,14 +222,14 @@ def test_row_groups_without_a_match_are_not_read(where: str, groups: int) -> Non
     rows = ROWS.sort_values("time").assign(b=np.arange(400) / 40)
     file = file_of(table_of(rows), 40)
     search = searching(where)
-    assert len(list(row_groups(pa.PythonFile(io.BytesIO(file), mode="r"), SCHEMA, search.pruning))) == groups
+    assert len(list(groups_of(io.BytesIO(file), search))) == groups
 
 
 def test_a_search_with_windows_skips_only_what_is_out_of_reach() -> None:
     file = file_of(TABLE, 40)
     middle = int(ROWS["time"].iloc[200])
     search = searching("previous(b, 5) > 100", start=middle)
-    groups = row_groups(pa.PythonFile(io.BytesIO(file), mode="r"), SCHEMA, search.pruning)
+    groups = groups_of(io.BytesIO(file), search)
     assert 5 <= len(list(groups)) <= 6
 
 
@@ -232,9 +237,9 @@ def test_a_search_with_windows_skips_only_what_is_out_of_reach() -> None:
     st.integers(1, 400), st.sampled_from(["a > 2", "b > 5 and a is missing", "severity = 'info' and a = 1"])
 )
 def test_files_and_memory_have_the_same_rows(rows_per_group: int, where: str) -> None:
-    file = pa.PythonFile(io.BytesIO(file_of(TABLE, rows_per_group)), mode="r")
+    file = io.BytesIO(file_of(TABLE, rows_per_group))
     search = searching(where)
-    assert found(search, row_groups(file, SCHEMA, search.pruning)) == found(search, in_parts(TABLE, []))
+    assert found(search, groups_of(file, search)) == found(search, in_parts(TABLE, []))
 
 
 def test_other_columns_are_read_of_parts_with_a_match_only() -> None:
@@ -247,7 +252,7 @@ def test_other_columns_are_read_of_parts_with_a_match_only() -> None:
     def bytes_read(where: str) -> int:
         file.count = 0
         search = searching(where)
-        groups = row_groups(pa.PythonFile(file, mode="r"), wide.schema, search.pruning)
+        groups = groups_of(file, search, wide.schema)
         first_rows(search, groups, columns, 1000, never)
         return file.count
 
@@ -256,15 +261,15 @@ def test_other_columns_are_read_of_parts_with_a_match_only() -> None:
 
 def test_a_file_with_larger_row_groups_is_refused() -> None:
     many = pa.table({"time": pa.array([0] * 70_000, SCHEMA.field("time").type)})
-    file = pa.PythonFile(io.BytesIO(file_of(many, 70_000)), mode="r")
+    file = io.BytesIO(file_of(many, 70_000))
     with pytest.raises(ValueError, match="65,536"):
-        list(row_groups(file, SCHEMA, searching(start=-1).pruning))
+        list(groups_of(file, searching(start=-1)))
 
 
 def test_a_column_that_a_file_lacks_is_missing() -> None:
-    file = pa.PythonFile(io.BytesIO(file_of(TABLE.drop_columns("a"), 40)), mode="r")
+    file = io.BytesIO(file_of(TABLE.drop_columns("a"), 40))
     search = searching("a is missing")
-    assert len(found(search, row_groups(file, SCHEMA, search.pruning))) == len(OURS)
+    assert len(found(search, groups_of(file, search))) == len(OURS)
 
 
 async def test_a_file_in_the_store_is_fetched_in_parts() -> None:

@@ -1,118 +1,187 @@
 """What a search by value costs on synthetic day tables, beside polars on the same files.
 
-    DAYS=1 python -m tools.bench.search
+    DAYS=30 python -m tools.bench.search
 
-The files are those of a camera place at 10 Hz, one for each hour, with all its columns. Each feature of two
-cameras and the score have values, with a slow drift, so that some files have no match. Files are read in
-parts, as `query` reads them, but from the disk instead of the store. CPU times are those of this process.
+The files are those of a camera place at 10 Hz, one for each hour, with all its columns. The features of one
+camera and the score have values, with a slow drift, so that some files have no match. The files are made
+once, under `build/bench-tables`, and lie in an embedded store as those of ten places: the same files, by
+hard links. `query` reads them from the store; polars reads them from the disk. CPU times are those of this
+process and of the store.
 """
 
-import io
+import asyncio
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from shotwatch_common.archive import Archive
 from shotwatch_common.facility_file import load_facility
+from shotwatch_common.store import ObjectStore
 from shotwatch_common.tables.aggregation import aggregated, with_values
-from shotwatch_common.tables.parquet import write_table
-from shotwatch_common.tables.parts import TablePart, row_groups
+from shotwatch_common.tables.manifest import DAY_MS, HOUR_MS, DayManifest, TableFile, day_folder, day_start
+from shotwatch_common.tables.pieces import write_pieces
 from shotwatch_common.tables.schema import ShotTableSchema
 from shotwatch_common.tables.search import TableSearch, first_rows
+from shotwatch_common.tables.table_store import TableStore
+from shotwatch_embedded.stack import Stack
+from shotwatch_history.settings import HistorySettings
+from shotwatch_query.shot_tables import ShotTables
 from shotwatch_shots.expressions.aggregates import parse_aggregate
 from shotwatch_shots.expressions.parser import parse_derivation, parse_filter
 from shotwatch_shots.expressions.tree import ValueKind
 from shotwatch_shots.place import Place
+from tools.bench.tables import cpu_s, given, peak_mib
 
 START = 1_656_633_600_000
-HOUR_MS, PERIOD_MS = 3_600_000, 100
+PERIOD_MS = 100
 ROWS = HOUR_MS // PERIOD_MS
 DAYS = int(os.environ.get("DAYS", "1"))
-SCHEMA = ShotTableSchema.of(load_facility(Path("facilities/hpls.yaml")), Place.parse("LA-A1-11")).arrow
-FILLED = ("LA_A1_11_Camera_1_Camera_1.", "LA_A1_11_Camera_2_Camera_2.")
+PLACES = 10
+FACILITY = Path("facilities/hpls.yaml")
+LASER = load_facility(FACILITY)
+PLACE = Place.parse("LA-A1-11")
+SCHEMA = ShotTableSchema.of(LASER, PLACE).arrow
+FILLED = ("LA_A1_11_Camera_1_Camera_1.", "score")
 X = "LA_A1_11_Camera_1_Camera_1.centroid_x"
 KINDS = {X: ValueKind.NUMBER, "score": ValueKind.NUMBER}
 RETURNED = pa.schema([("shot", pa.string()), ("time", SCHEMA.field("time").type), (X, pa.float32())])
-SEARCH = TableSearch(START, START + DAYS * 24 * HOUR_MS, "100ms", PERIOD_MS)
-RARE, COMMON = f"{X} > 104.2", f"{X} * 2 > 208"
+SEARCH = TableSearch(START + 60_000, START + DAYS * DAY_MS, "100ms", PERIOD_MS)
+RARE, COMMON = f"{X} > 104.2", f"{X} * 2 > 208.4"
+NOT_STARTED = {
+    "SHOTWATCH_BROKER_URL": "amqp://nobody",
+    "SHOTWATCH_DATABASE_URL": "mongodb://nobody",
+    "SHOTWATCH_MODELS_URL": "http://nobody",
+}
 
 
-def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder) / f"hour-{hour:04d}.parquet" for hour in range(24 * DAYS)]
-        for hour, path in enumerate(paths):
-            path.write_bytes(write_table(an_hour(hour)))
-        size = sum(path.stat().st_size for path in paths)
-        print(f"{len(paths)} files, {ROWS * len(paths):,} rows, {len(SCHEMA)} columns, {size / 1e6:.0f} MB")
-        measure(paths)
+async def main() -> None:
+    source = Path("build/bench-tables")
+    made = made_files(source)
+    size = sum(each.size for each in made)
+    print(f"{PLACES} places of {len(made)} files, {ROWS * len(made) * PLACES:,} rows, {len(SCHEMA)} columns")
+    print(f"{size / 1e6:,.0f} MB for each place")
+    with tempfile.TemporaryDirectory(dir="build") as temporary:
+        claimed = Stack.claim(Path(temporary), "bench", facility=FACILITY, settings=NOT_STARTED)
+        async with claimed as stack:
+            settings = HistorySettings.load(**given(stack.environment()))
+            bucket = settings.table_bucket
+            folder = stack.folder / "store" / "buckets" / bucket
+            (pid,) = (each.pid or 0 for each in stack.status() if each.name == "store")
+            async with ObjectStore.of(settings) as store:
+                await publish(TableStore(store, bucket), made, source, folder)
+                no_database = cast(Archive, None)
+                async with ShotTables.of(no_database, store, bucket, LASER) as tables:
+                    await measure(tables, pid, [source / each.key for each in made])
+
+
+def made_files(folder: Path) -> list[TableFile]:
+    """Return the files, one for each hour; make those that are missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return [made_file(folder, hour) for hour in range(START, START + DAYS * DAY_MS, HOUR_MS)]
+
+
+def made_file(folder: Path, hour: int) -> TableFile:
+    described = folder / f"{hour}.json"
+    if not described.exists():
+        written = write_pieces(an_hour(hour))
+        (folder / f"{hour}.parquet").write_bytes(written.content)
+        file = TableFile(
+            key=f"{hour}.parquet",
+            start=hour,
+            rows=ROWS,
+            size=written.content.size,
+            first=hour,
+            last=hour + HOUR_MS - PERIOD_MS,
+            pieces_at=written.pieces_at,
+            pieces_size=written.pieces_size,
+        )
+        described.write_text(file.model_dump_json())
+    return TableFile.model_validate_json(described.read_bytes())
 
 
 def an_hour(hour: int) -> pa.Table:
-    random = np.random.default_rng(hour)
-    drift = np.sin(hour / 4)
+    random = np.random.default_rng(hour // HOUR_MS)
+    drift = np.sin((hour - START) / HOUR_MS / 4)
 
     def column(field: pa.Field) -> pa.Array:
         if field.name == "time":
-            times = START + HOUR_MS * hour + PERIOD_MS * np.arange(ROWS)
-            return pa.array(times * 1_000_000, field.type)
+            return pa.array((hour + PERIOD_MS * np.arange(ROWS)) * 1_000_000, field.type)
         if field.name == "shot":
-            return pa.array([f"LA-A1-11-100ms-{hour}-{n}" for n in range(ROWS)], field.type)
+            return pa.array([f"LA-A1-11-100ms-{hour + PERIOD_MS * n}" for n in range(ROWS)], field.type)
         if field.name == "interval":
             return pa.array(["100ms"] * ROWS).dictionary_encode()
-        if pa.types.is_floating(field.type) and field.name.startswith((*FILLED, "score")):
+        if pa.types.is_floating(field.type) and field.name.startswith(FILLED):
             return pa.array(100 + drift + random.normal(size=ROWS), field.type)
         return pa.nulls(ROWS, field.type)
 
     return pa.table([column(field) for field in SCHEMA], schema=SCHEMA)
 
 
-def measure(paths: list[Path]) -> None:
+async def publish(tables: TableStore, made: list[TableFile], source: Path, bucket: Path) -> None:
+    """Make the files the tables of ten places, by hard links in the folder of the store."""
+    for place in [each.place for each in LASER.places if each.interval == "100ms"][:PLACES]:
+        manifests: dict[int, DayManifest] = {}
+        for each in made:
+            day = day_start(each.start)
+            file = each.model_copy(update={"key": f"{day_folder(place, day)}{each.key}"})
+            (bucket / file.key).parent.mkdir(parents=True, exist_ok=True)
+            (bucket / file.key).hardlink_to(source / each.key)
+            manifests[day] = manifests.get(day, DayManifest(place=place, day=day)).with_file(file)
+        for manifest in manifests.values():
+            await tables.put_manifest(manifest)
+
+
+async def measure(tables: ShotTables, store: int, paths: list[Path]) -> None:
     for where in (RARE, COMMON):
         search = TableSearch(SEARCH.start_ms, SEARCH.end_ms, "100ms", PERIOD_MS, parse_filter(where, KINDS))
-        timed(f"where {where}", lambda search=search: len(rows_of(search, paths)))
+        await timed(f"where {where}", store, partial(rows_of, tables, search))
     smooth = parse_derivation(f"smooth = rolling_mean({X}, 20)", KINDS)
     kinds = {**KINDS, "smooth": ValueKind.NUMBER}
     windowed = TableSearch(
         SEARCH.start_ms, SEARCH.end_ms, "100ms", PERIOD_MS, parse_filter("smooth > 101.6", kinds), (smooth,)
     )
-    timed("where rolling_mean(…, 20) > 101.6", lambda: len(rows_of(windowed, paths)))
+    await timed("where rolling_mean(…, 20) > 101.6", store, partial(rows_of, tables, windowed))
+    await timed("three aggregates by minute", store, partial(statistics_of, tables))
+    column, twice = pl.col(X), pl.col(X) * 2
+    for name, filter_ in ((RARE, column > 104.2), (COMMON, twice > 208.4)):
+        scanned = pl.scan_parquet(paths).filter(filter_).select("shot", "time", X)
+        await timed(f"polars, from the disk: {name}", store, partial(collected, scanned))
+
+
+async def rows_of(tables: ShotTables, search: TableSearch) -> int:
+    plan = await tables.plan(PLACE, search)
+    page = await tables.run(plan, lambda parts: first_rows(search, parts, RETURNED, 100_000, lambda: False))
+    return len(page.rows)
+
+
+async def statistics_of(tables: ShotTables) -> int:
     asked = [parse_aggregate(text, KINDS) for text in ("count", f"mean({X})", f"percentile({X}, 95)")]
     search = with_values(SEARCH, asked)
-    timed("three aggregates by minute", lambda: len(aggregated(search, parts(search, paths), asked, 60_000)))
-    scanned = pl.scan_parquet(paths).filter(pl.col(X) > 104.2).select("shot", "time", X)
-    timed("polars: the first search", lambda: scanned.collect().height)
+    plan = await tables.plan(PLACE, search)
+    return len(await tables.run(plan, lambda parts: aggregated(search, parts, asked, 60_000)))
 
 
-def rows_of(search: TableSearch, paths: list[Path]) -> pa.Table:
-    return first_rows(search, parts(search, paths), RETURNED, 100_000, lambda: False).rows
+async def collected(scanned: pl.LazyFrame) -> int:
+    return scanned.collect().height
 
 
-def parts(search: TableSearch, paths: list[Path]) -> Iterator[TablePart]:
-    for path in paths:
-        with path.open("rb", buffering=0) as file:
-            assert isinstance(file, io.FileIO)
-            yield from row_groups(pa.PythonFile(file, mode="r"), SCHEMA, search.pruning)
-
-
-def timed(what: str, run: Callable[[], int]) -> None:
-    run()
-    began, wall = time.process_time(), time.monotonic()
-    found = run()
-    spent = time.process_time() - began
-    print(
-        f"{what}: {found:,} rows, {spent:.2f} s of CPU, {time.monotonic() - wall:.2f} s; {peak_mib():.0f} MiB"
-    )
-
-
-def peak_mib() -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
+async def timed(what: str, store: int, run: Callable[[], Awaitable[int]]) -> None:
+    await run()
+    began, of_store, wall = time.process_time(), cpu_s(store), time.monotonic()
+    found = await run()
+    spent, wall = time.process_time() - began, time.monotonic() - wall
+    of_store = cpu_s(store) - of_store
+    print(f"{what}: {found:,} rows, CPU {spent:.2f} s + store {of_store:.2f} s, wall {wall:.2f} s")
+    print(f"  peak memory {peak_mib():.0f} MiB")
 
 
 if __name__ == "__main__":
-    main()
+    asyncio.run(main())

@@ -31,7 +31,7 @@ from shotwatch_common.store import ObjectStore
 from shotwatch_common.tables.manifest import day_start
 from shotwatch_common.tables.table_store import TableStore
 from shotwatch_embedded.stack import Stack
-from shotwatch_history.jobs.tables import TableCompaction
+from shotwatch_history.jobs.tables import TableCompaction, TableLease
 from shotwatch_history.settings import HistorySettings
 from shotwatch_shots.batch import Member, ShotBatch
 from shotwatch_shots.features import FEATURES_OF_KIND
@@ -82,7 +82,7 @@ async def measure(stack: Stack, settings: HistorySettings, archive: Archive, sto
     context: Any = SimpleNamespace(
         settings=settings, archive=archive, store=store, facility=LASER, log=log, servers_answer=None
     )
-    job = TableCompaction(context)
+    job = TableCompaction(context, TableLease(context))
     await asyncio.sleep(11)  # an hour is written when nothing has changed for ten seconds
     with cost(stack, f"the first time, {MINUTES} minutes"):
         await job.poll()

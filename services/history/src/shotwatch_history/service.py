@@ -24,7 +24,7 @@ from shotwatch_history.jobs.ledger import LedgerWatch
 from shotwatch_history.jobs.promotions import PromotionWatch
 from shotwatch_history.jobs.references import ReferenceRenewal
 from shotwatch_history.jobs.retention import BlockRetention, ShotRetention
-from shotwatch_history.jobs.tables import TableCompaction, TableRetention
+from shotwatch_history.jobs.tables import TableCompaction, TableLease, TableRetention
 from shotwatch_history.jobs.trends import TrendWatch
 from shotwatch_history.settings import HistorySettings
 
@@ -43,6 +43,7 @@ TABLE_RETENTION_POLL_S = 3600.0
 async def assemble(context: ServiceContext[HistorySettings], resources: AsyncExitStack) -> Service:
     """Return the jobs of the service, each with the pause between two runs."""
     settings = context.settings
+    tables = TableLease(context)
     registry = await resources.enter_async_context(ModelRegistry.of(settings))
     jobs = (
         (settings.trend_poll_seconds, TrendWatch(context).poll),
@@ -50,9 +51,9 @@ async def assemble(context: ServiceContext[HistorySettings], resources: AsyncExi
         (settings.drift_poll_seconds, DriftWatch(context, registry).poll),
         (settings.drift_poll_seconds, PromotionWatch(context).poll),
         (LEDGER_POLL_S, LedgerWatch(context).poll),
-        (TABLE_POLL_S, TableCompaction(context).poll),
+        (TABLE_POLL_S, TableCompaction(context, tables).poll),
         *([(RETENTION_POLL_S, ShotRetention(context).poll)] if settings.shot_days else []),
-        *([(TABLE_RETENTION_POLL_S, TableRetention(context).poll)] if settings.table_days else []),
+        *([(TABLE_RETENTION_POLL_S, TableRetention(context, tables).poll)] if settings.table_days else []),
         *([(BLOCK_POLL_S, BlockRetention(context).poll)] if settings.delete_blocks_days else []),
     )
     return Service(background=tuple(partial(every, pause, job, context.log) for pause, job in jobs))

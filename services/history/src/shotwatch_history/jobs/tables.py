@@ -3,11 +3,12 @@
 Order of effects, for an hour with changes: note it; read its changed shots; write the file, then the manifest
 that names it; record that the hour is written. Whatever is interrupted is found by the note and done again.
 A file becomes doubtful before it is written, and when it is replaced. A file that no manifest names when it
-is due is removed. Only the holder of the lease writes.
+is due is removed. Only the holder of the lease writes or deletes.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from socket import gethostname
 from time import monotonic
@@ -30,7 +31,8 @@ from shotwatch_common.tables.manifest import (
     day_start,
     file_key,
 )
-from shotwatch_common.tables.parquet import upserted, write_table
+from shotwatch_common.tables.parquet import upserted
+from shotwatch_common.tables.pieces import TableContent, write_pieces
 from shotwatch_common.tables.schema import ShotTableSchema
 from shotwatch_common.tables.table_store import TableStore
 from shotwatch_history.domain.tables import changed_hours, is_closed, series_of, window_span
@@ -57,16 +59,35 @@ _MOST_WAITING = 200
 """Number of hours that may wait before no further changes are noted; two more for each place."""
 
 
+class TableLease:
+    """The right to change day tables: one process has it at a time, and in this process one job."""
+
+    def __init__(self, context: ServiceContext[HistorySettings]) -> None:
+        self._archive = context.archive
+        self._holder = f"{gethostname()}:{context.settings.health_port}"
+        self._turn = asyncio.Lock()
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[bool]:
+        """Wait until no other job of this process has the right; return whether this process has it."""
+        async with self._turn:
+            yield await self.extended()
+
+    async def extended(self) -> bool:
+        """Take or extend the lease; return whether this process has it for LEASE_MS from now on."""
+        return await self._archive.tables.lease(self._holder, LEASE_MS)
+
+
 class TableCompaction:
     """The periodic compaction of closed hours into day tables."""
 
-    def __init__(self, context: ServiceContext[HistorySettings]) -> None:
+    def __init__(self, context: ServiceContext[HistorySettings], lease: TableLease) -> None:
+        self._lease = lease
         self._archive = context.archive
         self._facility = context.facility
         self._log = context.log
         self._tables = TableStore(context.store, context.settings.table_bucket)
         self._shots = ArchivedShots(context.archive)
-        self._holder = f"{gethostname()}:{context.settings.health_port}"
         self._hours = Items(context.servers_answer, context.log)
         self._schemas: dict[Place, ShotTableSchema] = {}
         self._noted = set[CompletedBatch]()
@@ -80,8 +101,11 @@ class TableCompaction:
         Raises:
             Retry: a server does not answer.
         """
-        if not await self._lease():
-            return
+        async with self._lease.turn() as is_ours:
+            if is_ours:
+                await self._write_due()
+
+    async def _write_due(self) -> None:
         waiting = await self._archive.tables.changed()
         if len(waiting) < _MOST_WAITING + 2 * len(self._facility.places):
             await self._note_changes()
@@ -89,9 +113,6 @@ class TableCompaction:
         due = {hour.name: hour for hour in waiting if self._is_due(hour)}
         await self._hours.each(due, partial(self._write_before, monotonic() + BUDGET_S, due))
         await self._remove_doubtful()
-
-    async def _lease(self) -> bool:
-        return await self._archive.tables.lease(self._holder, LEASE_MS)
 
     async def _note_changes(self) -> None:
         """Record the hours of the batches that were judged or measured since the last call."""
@@ -126,12 +147,12 @@ class TableCompaction:
         earlier = manifest.file(hour.start)
         table = await self._merged(hour, earlier)
         if table.num_rows:
-            content = await asyncio.to_thread(write_table, table)
-            file = _file(hour, table, content)
+            written = await asyncio.to_thread(write_pieces, table)
+            file = _file(hour, table, written)
             await self._doubt(manifest, [file.key])
-            await self._tables.put_file(file.key, content)
+            await self._tables.put_file(file.key, written.content)
             faults.reach("history.after_table_file")
-            if not await self._lease():
+            if not await self._lease.extended():
                 return False
             await self._tables.put_manifest(manifest.with_file(file))
             faults.reach("history.after_manifest")
@@ -140,7 +161,9 @@ class TableCompaction:
             self._log.info(
                 "table written", place=str(hour.place), hour=instant(hour.start).isoformat(), rows=file.rows
             )
-        if not await self._lease():  # another writer may have written an older manifest than ours, or a newer
+        if (
+            not await self._lease.extended()
+        ):  # another writer may have written an older manifest than ours, or a newer
             return False
         await self._archive.tables.written(hour)
         faults.reach("history.after_hour")
@@ -188,7 +211,8 @@ class TableCompaction:
 class TableRetention:
     """The deletion of the tables of days that have not changed for long."""
 
-    def __init__(self, context: ServiceContext[HistorySettings]) -> None:
+    def __init__(self, context: ServiceContext[HistorySettings], lease: TableLease) -> None:
+        self._lease = lease
         self._archive = context.archive
         self._log = context.log
         self._tables = TableStore(context.store, context.settings.table_bucket)
@@ -200,27 +224,35 @@ class TableRetention:
         Raises:
             Retry: a server does not answer.
         """
+        async with self._lease.turn() as is_ours:
+            if is_ours:
+                await self._delete_old()
+
+    async def _delete_old(self) -> None:
         now = epoch_now()
-        old = [
-            (place, day)
-            async for place, day in self._tables.days()
-            if (written := await self._tables.written_at(place, day)) and written < now - self._keep_ms
-        ]
-        for place, day in old:
-            manifest = await self._tables.manifest(place, day)
-            keys = [file.key for file in manifest.files]
-            await self._archive.tables.doubt(keys, place, day, now + GRACE_MS)
-            await self._tables.remove_manifest(place, day)
-            self._log.info("table deleted", place=str(place), day=instant(day).isoformat())
+        async for place, day in self._tables.days():
+            written = await self._tables.written_at(place, day)
+            if written and written < now - self._keep_ms:
+                if not await self._lease.extended():
+                    return
+                await self._delete(place, day, now + GRACE_MS)
+
+    async def _delete(self, place: Place, day: int, due_at: int) -> None:
+        manifest = await self._tables.manifest(place, day)
+        await self._archive.tables.doubt([file.key for file in manifest.files], place, day, due_at)
+        await self._tables.remove_manifest(place, day)
+        self._log.info("table deleted", place=str(place), day=instant(day).isoformat())
 
 
-def _file(hour: ChangedHour, table: pa.Table, content: pa.Buffer) -> TableFile:
+def _file(hour: ChangedHour, table: pa.Table, written: TableContent) -> TableFile:
     times = table["time"].cast(pa.int64())
     return TableFile(
-        key=file_key(hour.place, hour.start, content),
+        key=file_key(hour.place, hour.start, written.content),
         start=hour.start,
         rows=table.num_rows,
-        size=content.size,
+        size=written.content.size,
         first=times[0].as_py() // 1_000_000,
         last=times[-1].as_py() // 1_000_000,
+        pieces_at=written.pieces_at,
+        pieces_size=written.pieces_size,
     )

@@ -1,0 +1,109 @@
+"""The pieces of a file: the columns of one device, which a search opens without those of the others.
+
+A file of an hour has up to a thousand columns, and a reader decodes the description of all of them, which
+takes longer than to search one. So the file holds a second description: for each device, that of its columns
+alone. It lies before the one that every reader of Parquet finds, and other readers skip it.
+
+    PAR1 | columns of the shot | columns of device A | … | pieces | description of all columns | length | PAR1
+
+The columns of a device are written once more as a file of their own, to get its description; the values are
+in both files the same bytes, in the same order. So the file of a piece is a part of the file, and its own
+description. A test of the bytes makes sure of that: what differs is no piece, and is read as others read it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import groupby
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from shotwatch_common.tables.parquet import description_bytes, write_table
+
+MARK = b"PAR1"
+"""The first bytes of a Parquet file."""
+_ABOUT_PIECES = pa.schema(
+    [("device", pa.string()), ("start", pa.int64()), ("size", pa.int64()), ("description", pa.binary())]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Consecutive columns of a file that belong to one device."""
+
+    start: int
+    """Where their values begin in the file."""
+    size: int
+    """Bytes of the values."""
+    description: bytes
+    """The end of the Parquet file that consists of `MARK`, the values and this."""
+
+    @property
+    def length(self) -> int:
+        """Bytes of that file."""
+        return len(MARK) + self.size + len(self.description)
+
+    @property
+    def described(self) -> pq.FileMetaData:
+        """The description of that file, decoded."""
+        return pq.read_metadata(pa.BufferReader(MARK + self.description))
+
+
+@dataclass(frozen=True, slots=True)
+class TableContent:
+    """The bytes of a file with its pieces."""
+
+    content: pa.Buffer
+    pieces_at: int
+    """Where the description of the pieces begins."""
+    pieces_size: int
+    """Its length; 0 if the file has no pieces."""
+
+
+def device_of(column: str) -> str:
+    """Return the name of a column's device in the table; empty for columns of the whole shot."""
+    return column.rpartition(".")[0]
+
+
+def write_pieces(table: pa.Table) -> TableContent:
+    """Return the Parquet file of a table with its pieces. Equal tables have equal files."""
+    content = write_table(table)
+    values_end = content.size - description_bytes(content)
+    rows, start = [], len(MARK)
+    for device, columns in groupby(table.column_names, device_of):
+        piece = write_table(table.select(list(columns)).replace_schema_metadata())
+        size = piece.size - description_bytes(piece) - len(MARK)
+        values = piece.slice(len(MARK), size)
+        if content.slice(start, min(size, values_end - start)) != values:
+            return TableContent(content, values_end, 0)
+        rows.append((device, start, size, piece.slice(len(MARK) + size).to_pybytes()))
+        start += size
+    described = _written(pa.table(list(zip(*rows, strict=True)), schema=_ABOUT_PIECES))
+    parts = (content.slice(0, values_end), described, content.slice(values_end))
+    return TableContent(pa.py_buffer(b"".join(parts)), values_end, described.size)
+
+
+def read_pieces(described: bytes) -> Mapping[str, Piece]:
+    """Return device → piece; a device whose columns are not consecutive has none.
+
+    Raises:
+        ValueError: the bytes are not the description of pieces.
+    """
+    try:
+        table = pa.ipc.open_stream(described).read_all().cast(_ABOUT_PIECES)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"not the description of pieces: {error}") from error
+    rows = table.to_pylist()
+    devices = [row["device"] for row in rows]
+    return {
+        row["device"]: Piece(row["start"], row["size"], row["description"])
+        for row in rows
+        if devices.count(row["device"]) == 1
+    }
+
+
+def _written(table: pa.Table) -> pa.Buffer:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
