@@ -21,7 +21,7 @@ from shotwatch_cli.main import app
 from shotwatch_client import InvalidArgument, NoData, NotAccepted, ShotwatchClient
 from shotwatch_common.tables.archived import ArchivedShots
 from shotwatch_common.tables.manifest import DayManifest, TableFile, day_start, file_key, hour_start
-from shotwatch_common.tables.parquet import write_table
+from shotwatch_common.tables.pieces import write_pieces
 from shotwatch_common.tables.schema import ShotTableSchema
 from shotwatch_common.tables.table_store import TableStore
 from shotwatch_shots.pulses import instant
@@ -89,12 +89,19 @@ async def test_a_closed_hour_comes_from_its_file_and_the_rest_from_the_database(
         assert len(table) == SHOTS
         scores = pa.array(np.arange(len(table), dtype=float))
         changed = table.set_column(table.schema.get_field_index("score"), table.schema.field("score"), scores)
-        content, tables = write_table(changed), TableStore(store, "tables")
-        key = file_key(LB.place, hour, content)
+        written, tables = write_pieces(changed), TableStore(store, "tables")
         file = TableFile(
-            key=key, start=hour, rows=SHOTS, size=content.size, first=FIRST_PULSE, last=FIRST_PULSE + 1900
+            key=file_key(LB.place, hour, written.content),
+            start=hour,
+            rows=SHOTS,
+            size=written.content.size,
+            first=FIRST_PULSE,
+            last=FIRST_PULSE + 1900,
+            pieces_at=written.pieces_at,
+            pieces_size=written.pieces_size,
         )
-        await tables.put_file(key, content)
+        assert file.pieces_size
+        await tables.put_file(file.key, written.content)
         await tables.put_manifest(DayManifest(place=LB.place, day=day_start(hour)).with_file(file))
         try:
             asked = await asyncio.to_thread(found, world, place=str(LB.place), where="score > 16")
@@ -106,6 +113,25 @@ async def test_a_closed_hour_comes_from_its_file_and_the_rest_from_the_database(
         finally:
             await tables.remove_manifest(LB.place, day_start(hour))
     assert (await asyncio.to_thread(found, world, place=str(LB.place)))["score"] == [None] * SHOTS
+
+
+def test_several_places_are_one_table_for_rest_command_line_and_client(
+    world: World, client: ShotwatchClient
+) -> None:
+    places, where = [str(LA.place), str(LB.place)], "complete or not complete"
+    expected = found(world, place=places, where=where)
+    assert expected["place"] == [place for place in places for _ in range(SHOTS)]
+    assert expected["shot"] == ALL + [shot(n, LB) for n in range(SHOTS)]
+    shots = client.table(places).shots(FROM, TO, where=where)
+    assert shots["place"].tolist() == expected["place"]
+    assert shots["shot"].tolist() == expected["shot"]
+    counts = client.table(places).aggregates("count", FROM, TO)
+    assert counts["place"].tolist() == places
+    assert counts["count"].tolist() == [SHOTS, SHOTS]
+    span = ("--from", FROM.isoformat(), "--to", TO.isoformat())
+    result = run(world, ",".join(places), where, *span, "--json", "--limit", "100")
+    assert result.exit_code == 0, result.stderr
+    assert [json.loads(line)["shot"] for line in result.stdout.splitlines()] == expected["shot"]
 
 
 def test_the_client_returns_the_same_table(world: World, client: ShotwatchClient) -> None:

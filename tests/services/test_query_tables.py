@@ -11,11 +11,12 @@ import pytest
 
 from shotwatch_common.tables.archived import ArchivedShots
 from shotwatch_common.tables.manifest import DayManifest, TableFile, day_start, file_key, hour_start
-from shotwatch_common.tables.parquet import write_table
+from shotwatch_common.tables.pieces import write_pieces
 from shotwatch_common.tables.schema import ShotTableSchema
 from shotwatch_common.tables.table_store import TableStore
-from shotwatch_query.routes import tables
-from shotwatch_query.routes.tables import cost
+from shotwatch_query.domain.pages import PageCursor, Position, Span
+from shotwatch_query.routes.tables import cost, places
+from shotwatch_shots.place import Place
 from shotwatch_shots.pulses import epoch_ms
 from tests.support.world import LASER, World
 
@@ -23,6 +24,7 @@ from .conftest import FLAWED, SERIES, SHOTS, START, after
 from .plays import inference, query
 
 SPAN = {"place": str(SERIES.place), "from": "2025-10-09T07:00:00Z", "to": "2025-10-09T10:00:00Z"}
+HOUR = hour_start(epoch_ms(START))
 SCHEMA = ShotTableSchema.of(LASER, SERIES.place)
 METER = next(each for each in SCHEMA.by_name if each.endswith(".energy"))
 CAMERA = next(each for each in SCHEMA.by_name if each.endswith(".centroid_x"))
@@ -39,20 +41,36 @@ async def judged(measured: World) -> World:
 async def compacted(judged: World, shots: int, **changed: pa.Array) -> World:
     """Return servers with a file of the hour that has the first few shots, some columns of which differ."""
     world = judged.fork()
-    hour = hour_start(epoch_ms(START))
-    with world.in_its_time():
-        made = ArchivedShots(world.archive).tables(SCHEMA, hour, hour + 3_600_000)
-        table = pa.concat_tables([each async for each in made]).slice(0, shots)
-        for name, column in changed.items():
-            table = table.set_column(table.schema.get_field_index(name), table.schema.field(name), column)
-        content, store = write_table(table), TableStore(world.objects, "tables")
-        key = file_key(SERIES.place, hour, content)
-        await store.put_file(key, content)
-        file = TableFile(
-            key=key, start=hour, rows=shots, size=content.size, first=hour, last=hour + 3_599_999
-        )
-        await store.put_manifest(DayManifest(place=SERIES.place, day=day_start(hour)).with_file(file))
+    table = await table_of(world, shots)
+    for name, column in changed.items():
+        table = table.set_column(table.schema.get_field_index(name), table.schema.field(name), column)
+    await publish(world, SERIES.place, table)
     return world
+
+
+async def table_of(world: World, shots: int) -> pa.Table:
+    """Return the table of the first few shots."""
+    with world.in_its_time():
+        made = ArchivedShots(world.archive).tables(SCHEMA, HOUR, HOUR + 3_600_000)
+        return pa.concat_tables([each async for each in made]).slice(0, shots)
+
+
+async def publish(world: World, place: Place, table: pa.Table) -> None:
+    """Make a table the file of the hour of a place."""
+    written, store = write_pieces(table), TableStore(world.objects, "tables")
+    file = TableFile(
+        key=file_key(place, HOUR, written.content),
+        start=HOUR,
+        rows=len(table),
+        size=written.content.size,
+        first=HOUR,
+        last=HOUR + 3_599_999,
+        pieces_at=written.pieces_at,
+        pieces_size=written.pieces_size,
+    )
+    with world.in_its_time():
+        await store.put_file(file.key, written.content)
+        await store.put_manifest(DayManifest(place=place, day=day_start(HOUR)).with_file(file))
 
 
 async def ask(world: World, **asked: Any) -> httpx.Response:
@@ -220,7 +238,72 @@ async def test_a_search_that_costs_too_much_is_refused_before_it_begins(
 async def test_aggregates_that_take_too_long_are_given_up(
     judged: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables, "AGGREGATES_S", -1.0)
+    monkeypatch.setattr(places, "AGGREGATES_S", -1.0)
     response = await ask(judged, aggregate="count")
     assert response.status_code == 422
     assert "shorter span" in response.json()["detail"]
+
+
+OTHER = min((each.place for each in LASER.places if each.interval == SERIES.interval), key=str)
+"""A place that comes before SERIES, with the same interval."""
+
+
+@pytest.fixture
+async def two_places(judged: World) -> World:
+    """The same three shots at two places."""
+    world = judged.fork()
+    table = await table_of(world, 3)
+    of_whole_shots = [name for name in table.column_names if "." not in name]
+    await publish(world, OTHER, table.select(of_whole_shots))
+    return world
+
+
+BOTH = [str(SERIES.place), str(OTHER)]
+
+
+async def test_several_places_are_searched_place_by_place(two_places: World) -> None:
+    assert str(OTHER) < str(SERIES.place)
+    found = await columns(two_places, place=BOTH, where="score is missing or score > -1")
+    assert list(found)[:3] == ["place", "shot", "time"]
+    assert found["place"] == [str(OTHER)] * 3 + [str(SERIES.place)] * 3
+    assert found["shot"] == SHOTS * 2
+    of_area = await columns(two_places, place=str(SERIES.place.levels[0]), interval=SERIES.interval)
+    assert of_area["place"] == found["place"]
+
+
+async def test_pages_cross_from_place_to_place(two_places: World) -> None:
+    rows, cursor, lengths = [], None, []
+    for _ in range(9):
+        response = await ask(two_places, place=BOTH, limit=2, **({"cursor": cursor} if cursor else {}))
+        document = response.json()
+        assert (document["place"], document["interval"]) == (None, None)
+        of_page = {each["name"]: each["values"] for each in document["columns"]}
+        rows += list(zip(of_page["place"], of_page["shot"], strict=True))
+        lengths.append(len(of_page["shot"]))
+        cursor = document["next"]
+        if cursor is None:
+            break
+    assert rows == [(place, shot) for place in sorted(BOTH) for shot in SHOTS]
+    assert max(lengths) == 2
+
+
+async def test_aggregates_of_several_places_are_of_each(two_places: World) -> None:
+    found = await columns(two_places, place=BOTH, aggregate=["count"])
+    assert found["place"] == sorted(BOTH)
+    assert found["count"] == [3, 3]
+
+
+async def test_several_places_share_the_limits_and_the_columns_that_all_have(two_places: World) -> None:
+    refused = await ask(two_places, place=BOTH, where=f"{METER} > 0")
+    assert refused.status_code == 422
+    assert f"where, of {OTHER}" in refused.json()["detail"]
+    long = await ask(two_places, place=BOTH, **{"from": "2025-01-01T00:00:00Z"})
+    assert "more than 200 days of 2 places" in long.json()["detail"]
+
+
+@pytest.mark.parametrize("name", ["A", "zz", "\u202e"], ids=["before", "after", "no place"])
+async def test_a_cursor_of_another_search_ends_or_goes_on(two_places: World, name: str) -> None:
+    span = Span(HOUR, HOUR + 3_600_000)
+    cursor = PageCursor(span, Position(HOUR, name)).encode()
+    found = await columns(two_places, place=BOTH, cursor=cursor)
+    assert found["shot"] == (SHOTS * 2 if name == "A" else [])

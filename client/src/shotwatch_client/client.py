@@ -125,8 +125,13 @@ class ShotwatchClient:
         found = [table(page, SHOTS) for page in newest_pages(self._rest, newest, **query)]
         return pd.concat([table([], SHOTS), *found], ignore_index=True)[::-1].reset_index(drop=True)
 
-    def table(self, place: str, interval: str | None = None) -> ShotTable:
-        """Return the table of a place; `interval`, such as `100ms`, is needed if it has several."""
+    def table(self, place: str | Sequence[str], interval: str | None = None) -> ShotTable:
+        """Return the table of a place, or one of several places.
+
+        Args:
+            place: a place such as `LA-A1-11`; or several, or the beginning of their names: `LA-A1`, `LA`.
+            interval: such as `100ms`; needed if a place has several.
+        """
         return ShotTable(self._rest, place, interval)
 
     def shot(self, shot: str) -> ShotReport:

@@ -21,14 +21,18 @@ _NEXT = b"next"
 
 
 class ShotTable:
-    """The table of a place: a row for each shot, and a column for each feature of each device."""
+    """The table of a place: a row for each shot, and a column for each feature of each device.
 
-    def __init__(self, rest: Rest, place: str, interval: str | None) -> None:
+    Of several places, it has the columns that all of them have, and `place` as the first one.
+    """
+
+    def __init__(self, rest: Rest, place: str | Sequence[str], interval: str | None) -> None:
         self._rest = rest
-        self._series: dict[str, Value] = {"place": place, "interval": interval}
+        places = [place] if isinstance(place, str) else list(place)
+        self._series: dict[str, Value] = {"place": places, "interval": interval}
 
     def columns(self) -> pd.DataFrame:
-        """Return the columns: `column` (the name), `unit`, `description`.
+        """Return the columns of one place: `column` (the name), `unit`, `description`.
 
         Raises:
             NoData: there is no such place.

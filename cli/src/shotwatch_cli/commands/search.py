@@ -32,7 +32,10 @@ AddPage = Callable[[bytes], int]
 
 
 def search(
-    place: Annotated[str, typer.Argument(metavar="PLACE", help="A place, such as LA-A1-11.")],
+    place: Annotated[
+        str,
+        typer.Argument(metavar="PLACE", help="A place or area, such as LA-A1-11 or LA; several with commas."),
+    ],
     where: Annotated[
         str | None, typer.Argument(metavar="EXPRESSION", help="What is true for the shots.")
     ] = None,
@@ -53,7 +56,7 @@ def search(
     root: RootOption = ROOT,
     json: JsonOption = False,
 ) -> None:
-    """Search the shots of a place by the value of any column, in order of time.
+    """Search the shots of places by the value of any column, in order of time.
 
     Without a time, the last day is searched. docs/search.md describes expressions. With --json one line per
     row.
@@ -62,10 +65,11 @@ def search(
     Examples:
       shotwatch search LA-A1-11 "score > 4 and 'hot_spot' in kinds"
       shotwatch search LA-A1-11 "LA_A1_11_EM_1_EnergyMeter_1.energy < 0.9" --from 2022-07-01 --out low.parquet
+      shotwatch search LA,LB "severity = 'critical'"
       shotwatch search LA-A1-11 --aggregate count --aggregate "mean(score)" --every minute
     """
     query: dict[str, Parameter] = {
-        "place": place,
+        "place": place.split(","),
         "where": where,
         "from": None if start is None else start.isoformat(),
         "to": None if end is None else end.isoformat(),

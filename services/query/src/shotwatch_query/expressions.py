@@ -7,7 +7,7 @@ from typing import Self
 
 import pyarrow as pa
 
-from shotwatch_common.tables.schema import ShotTableSchema
+from shotwatch_common.tables.schema import ShotTableSchema, TableColumn
 from shotwatch_query.errors import BadExpression, BadRequest
 from shotwatch_shots.expressions.aggregates import Aggregate, parse_aggregate
 from shotwatch_shots.expressions.errors import ExpressionError
@@ -23,6 +23,8 @@ from shotwatch_shots.expressions.tree import (
     window_pulses,
 )
 
+PLACE = TableColumn("place", pa.string(), "Place of the shot.")
+"""The first column of a search of several places."""
 ALWAYS = ("shot", "time")
 """The columns that all rows have."""
 BY_DEFAULT = ("score", "kinds")
@@ -41,6 +43,8 @@ class TableQuestion:
     aggregates: tuple[Aggregate, ...]
     texts: Mapping[str, str]
     """The expression of each derived column, as it was given."""
+    of_several: bool
+    """Whether it is asked of several places, whose rows then have a column for the place."""
 
     @classmethod
     def parse(
@@ -50,6 +54,7 @@ class TableQuestion:
         derive: Sequence[str],
         columns: Sequence[str],
         aggregate: Sequence[str],
+        of_several: bool,
     ) -> Self:
         """Parse the parameters of a request.
 
@@ -58,14 +63,15 @@ class TableQuestion:
             BadRequest: a column does not exist, or the parameters exclude each other.
         """
         kinds = {column.name: kind_of(column.type) for column in schema.columns}
+        of_place = f", of {schema.place}" if of_several else ""
         derived = []
         for text in derive:
-            with _named("derive"):
+            with _named(f"derive{of_place}"):
                 derived.append(parse_derivation(text, kinds))
             kinds[derived[-1].name] = derived[-1].expression.kind
-        with _named("where"):
+        with _named(f"where{of_place}"):
             filtered = None if where is None else parse_filter(where, kinds)
-        with _named("aggregate"):
+        with _named(f"aggregate{of_place}"):
             aggregates = tuple(parse_aggregate(text, kinds) for text in aggregate)
         _require_known(columns, kinds)
         if aggregates and columns:
@@ -73,7 +79,7 @@ class TableQuestion:
         _require_different(aggregates)
         texts = {each.name: text for each, text in zip(derived, derive, strict=True)}
         asked = _columns(schema, columns, filtered, derived)
-        return cls(schema, filtered, tuple(derived), asked, aggregates, texts)
+        return cls(schema, filtered, tuple(derived), asked, aggregates, texts, of_several)
 
     @property
     def arrow(self) -> pa.Schema:

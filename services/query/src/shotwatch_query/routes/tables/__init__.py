@@ -1,37 +1,35 @@
 """Tables of shots: search by value, derived columns, and aggregates by time."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from time import monotonic
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
 import pyarrow as pa
 from fastapi import APIRouter, Query, Response
 
-from shotwatch_common.tables.aggregation import PeriodTooLong, aggregated, with_values
-from shotwatch_common.tables.parts import TablePart
+from shotwatch_common.tables.aggregation import with_values
 from shotwatch_common.tables.schema import TableColumn
-from shotwatch_common.tables.search import TablePage, TableSearch, first_rows
+from shotwatch_common.tables.search import TableSearch
 from shotwatch_query.answers import LargeResponse, Responses, streamed
-from shotwatch_query.domain.pages import PageCursor, Position
+from shotwatch_query.domain.pages import PageCursor, Position, Span
 from shotwatch_query.domain.tables import table_arrow, table_csv, table_json, table_parquet
 from shotwatch_query.errors import BadRequest, NotFound
-from shotwatch_query.expressions import TableQuestion
+from shotwatch_query.expressions import PLACE, TableQuestion
 from shotwatch_query.reservation import Room
 from shotwatch_query.routes.tables.cost import MOST_RETURNED, require_affordable, require_few_days, reserve
 from shotwatch_query.routes.tables.parameters import ColumnParameters, TableFormat, TableParameters
+from shotwatch_query.routes.tables.places import (
+    PlaceSearch,
+    aggregates_of,
+    find_series,
+    left_of,
+    rows_of,
+)
 from shotwatch_query.routes.tables.schemas import ColumnCatalogue, TableColumnDocument, TableDocument
 from shotwatch_query.sources import ApiSources, From
-from shotwatch_shots.expressions.aggregates import AggregatePeriod
-from shotwatch_shots.facility import ExpectedDevices, Facility
+from shotwatch_shots.facility import ExpectedDevices
 from shotwatch_shots.place import Place
 
 router = APIRouter(prefix="/tables/shots", tags=["shots"])
-
-PAGE_S = 5.0
-"""Time after which a page ends with what it has."""
-AGGREGATES_S = 30.0
-"""Time after which aggregates are given up."""
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 PARQUET_TYPE, ARROW_TYPE = "application/vnd.apache.parquet", "application/vnd.apache.arrow.stream"
@@ -58,38 +56,31 @@ TABLE_RESPONSES: Responses = {
 
 @router.get("", summary="Search shots by value", response_class=Response, responses=TABLE_RESPONSES)
 async def search_table(sources: From, room: Room, asked: Annotated[TableParameters, Query()]) -> Response:
-    """Return the shots of a place for which an expression is true, with any columns, in order of time.
+    """Return the shots of places for which an expression is true, with any columns, in order of time.
 
     Shots of closed hours are read from files, newer ones from the database; each shot comes once. Without
     `to` the search ends with the newest record of any device; without `from` it begins a day earlier.
+    If there are several places, the rows come place by place, and have the place as their first column.
     """
-    expected = find_series(sources.facility, asked.place, asked.interval)
-    question = TableQuestion.parse(
-        sources.tables.schema(expected.place), asked.where, asked.derive, asked.columns, asked.aggregate
-    )
+    series = find_series(sources.facility, asked.place, asked.interval)
+    questions = {each.place: _question(sources, asked, each.place, len(series) > 1) for each in series}
     page = await _page_of(sources, asked)
-    require_few_days(page.span)
-    search = with_values(
-        TableSearch(
-            max(page.span.start, page.after.time),
-            page.span.end,
-            expected.interval,
-            sources.facility.interval(expected.interval).period_ms,
-            question.where,
-            question.derived,
-        ),
-        question.aggregates,
-    )
-    plan = await sources.tables.plan(expected.place, search)
-    require_affordable(plan, question, asked.every)
+    require_few_days(page.span, len(series))
+    left = list(left_of(series, page.span, page.after)) or [(series[-1], page.span.end)]
+    searches = [
+        await _planned(sources, each, questions[each.place], Span(start, page.span.end))
+        for each, start in left
+    ]
+    require_affordable(searches, asked.every)
+    question = searches[0].question
     limit = min(asked.limit, MOST_RETURNED // len(question.columns))
-    await reserve(room, plan, question, limit)
+    await reserve(room, searches, limit)
     if question.aggregates:
-        table = await sources.tables.run(plan, partial(_aggregates, search, question, asked.every))
-        return _written(asked.form, expected, question, table, None)
-    found = await sources.tables.run(plan, partial(_rows, search, question, limit))
-    following = None if found.next_ms is None else PageCursor(page.span, Position(found.next_ms, "")).encode()
-    return _written(asked.form, expected, question, found.rows, following)
+        table = await aggregates_of(sources.tables, searches, asked.every)
+        return _written(asked.form, series, question, table, None)
+    rows, following = await rows_of(sources.tables, searches, limit)
+    cursor = None if following is None else PageCursor(page.span, following).encode()
+    return _written(asked.form, series, question, rows, cursor)
 
 
 @router.get("/columns", summary="Columns of a table", responses={404: {}})
@@ -101,20 +92,20 @@ async def list_columns(sources: From, asked: Annotated[ColumnParameters, Query()
     return ColumnCatalogue(place=asked.place, columns=list(columns))
 
 
-def find_series(facility: Facility, place: Place, interval: str | None) -> ExpectedDevices:
-    """Return a place, with its interval.
+def _question(sources: ApiSources, asked: TableParameters, place: Place, of_several: bool) -> TableQuestion:
+    schema = sources.tables.schema(place)
+    return TableQuestion.parse(
+        schema, asked.where, asked.derive, asked.columns, asked.aggregate, of_several=of_several
+    )
 
-    Raises:
-        NotFound: the facility has no such place, or not at this interval.
-        BadRequest: it is recorded at several intervals, and none is given.
-    """
-    found = [each for each in facility.places if each.place == place and interval in (None, each.interval)]
-    if not found:
-        raise NotFound(f"{facility.name} has no place {place}; /facility lists what it has")
-    if len(found) > 1:
-        known = ", ".join(each.interval for each in found)
-        raise BadRequest(f"interval: {place} is recorded at several: {known}")
-    return found[0]
+
+async def _planned(
+    sources: ApiSources, expected: ExpectedDevices, question: TableQuestion, span: Span
+) -> PlaceSearch:
+    period = sources.facility.interval(expected.interval).period_ms
+    search = TableSearch(span.start, span.end, expected.interval, period, question.where, question.derived)
+    plan = await sources.tables.plan(expected.place, with_values(search, question.aggregates))
+    return PlaceSearch(expected.place, question, plan)
 
 
 async def _page_of(sources: ApiSources, asked: TableParameters) -> PageCursor:
@@ -127,41 +118,19 @@ async def _page_of(sources: ApiSources, asked: TableParameters) -> PageCursor:
     return PageCursor(span, Position(span.start, ""))
 
 
-def _rows(search: TableSearch, question: TableQuestion, limit: int, parts: Iterator[TablePart]) -> TablePage:
-    over_at = monotonic() + PAGE_S
-    return first_rows(search, parts, question.arrow, limit, lambda: monotonic() > over_at)
-
-
-def _aggregates(
-    search: TableSearch, question: TableQuestion, every: AggregatePeriod, parts: Iterator[TablePart]
-) -> pa.Table:
-    """Return the aggregates of a search.
-
-    Raises:
-        BadRequest: they take too long or too much memory.
-    """
-    try:
-        return aggregated(search, _in_time(parts), question.aggregates, every.length_ms)
-    except PeriodTooLong as error:
-        raise BadRequest(f"aggregate: {error}; ask for fewer, or for shorter periods by `every`") from error
-
-
-def _in_time(parts: Iterator[TablePart]) -> Iterator[TablePart]:
-    over_at = monotonic() + AGGREGATES_S
-    for part in parts:
-        if monotonic() > over_at:
-            raise BadRequest(f"from, to: this takes more than {AGGREGATES_S:g} s; ask for a shorter span")
-        yield part
-
-
 def _written(
     form: TableFormat,
-    expected: ExpectedDevices,
+    series: Sequence[ExpectedDevices],
     question: TableQuestion,
     table: pa.Table,
     following: str | None,
 ) -> Response:
-    about = {"place": str(expected.place), "interval": expected.interval, "next": following}
+    (only,) = series if len(series) == 1 else (None,)
+    about = {
+        "place": str(only.place) if only else None,
+        "interval": only.interval if only else None,
+        "next": following,
+    }
     described = _descriptions(question, table.column_names)
     table = _with_metadata(table, described, about)
     write: Mapping[TableFormat, Callable[[], Response]] = {
@@ -190,7 +159,7 @@ def _with_metadata(
 
 def _descriptions(question: TableQuestion, names: Sequence[str]) -> list[dict[str, str]]:
     """Return the properties of columns; those of derived and aggregated columns are their expressions."""
-    known = question.schema.by_name
+    known = {PLACE.name: PLACE, **question.schema.by_name}
     return [
         _described(known[name]).model_dump()
         if name in known

@@ -35,7 +35,12 @@ class TableParameters(SpanParameters):
     """The rows and columns that are requested."""
 
     default_ms: ClassVar[int] = DAY_MS
-    place: Place = Field(description="A place; `/facility` lists them.", examples=["LA-A1-11"])
+    place: list[Place] = Field(
+        min_length=1,
+        max_length=100,
+        description="A place, or an area: all places that begin so. Repeat for more. `/facility` lists them.",
+        examples=[["LA-A1-11"]],
+    )
     interval: str | SkipJsonSchema[None] = Field(
         None, description="Of a place that is recorded at several.", examples=["100ms"]
     )

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from shotwatch_query.schema import Instant, Schema, Where
+from shotwatch_query.schema import Instant, Schema
 from shotwatch_shots.place import Place
 
 CellValue = Instant | float | bool | str | list[str] | None
@@ -29,9 +29,14 @@ class ColumnCatalogue(Schema):
     columns: list[TableColumnDocument]
 
 
-class TableDocument(Where):
-    """Rows of the table of a place, in order of time."""
+class TableDocument(Schema):
+    """Rows of the tables of places: place by place, and of each in order of time."""
 
+    place: Place | None = Field(
+        description="The place; null if several were searched: the first column has it.",
+        examples=["LA-A1-11"],
+    )
+    interval: str | None = Field(description="Its sampling period; null as `place` is.", examples=["100ms"])
     columns: list[FilledColumn]
     next: str | None = Field(
         description="Cursor of the next page; null when there is none. A page may hold fewer rows than asked "
