@@ -79,6 +79,9 @@ broker-accounts: setup  ## Write docs/broker-accounts.md: what each account of t
 metrics: setup  ## Write docs/metrics.md
 	@$(BIN)/python scripts/metrics.py
 
+notebook: setup  ## Write docs/researchers.ipynb from docs/researchers.md
+	@$(BIN)/python scripts/notebook.py
+
 structure: setup  ## Print what is wrong with the structure of the code, and write docs/structure.md
 	@$(BIN)/python scripts/structure.py
 

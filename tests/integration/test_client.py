@@ -48,7 +48,7 @@ from .query_world import (
     shot,
 )
 
-GUIDE = Path(__file__).resolve().parents[2] / "docs" / "python-client.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 FIRST = 300
 """Shots from here on have no events but those of this module."""
 START, END = instant(FIRST_PULSE), instant(FIRST_PULSE + 100 * SHOTS)
@@ -305,11 +305,18 @@ async def test_who_may_only_read_gives_no_label(world: World) -> None:
 # The guide.
 
 
+@pytest.mark.parametrize(
+    ("guide", "written"),
+    [
+        ("python-client.md", ["energies.png", "frames.png", "trend.png"]),
+        ("researchers.md", ["farthest.png", "wander.parquet", "wander.png"]),
+    ],
+)
 def test_the_examples_of_the_guide_run_as_they_are_written(
-    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, guide: str, written: list[str]
 ) -> None:
     """All in one namespace, as in a notebook, in a folder of their own. They describe this world."""
-    blocks = MarkdownIt().parse(GUIDE.read_text(encoding="utf-8"))
+    blocks = MarkdownIt().parse((DOCS / guide).read_text(encoding="utf-8"))
     examples = [each.content for each in blocks if each.type == "fence" and each.info == "python"]
     assert len(examples) >= 8
     matplotlib.use("Agg")
@@ -318,5 +325,5 @@ def test_the_examples_of_the_guide_run_as_they_are_written(
     namespace: dict[str, Any] = {}
     for example in examples:
         code = re.sub(r"http://127\.0\.0\.1:\d+", address(world), example)
-        exec(compile(code, str(GUIDE), "exec"), namespace)
-    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["energies.png", "frames.png", "trend.png"]
+        exec(compile(code, guide, "exec"), namespace)
+    assert sorted(path.name for path in tmp_path.iterdir()) == written
