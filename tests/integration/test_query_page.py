@@ -1,5 +1,6 @@
 """The operators' page in a real browser, logged in by the form."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.vocabulary import FeedbackAction, Phase
 
 from .browser import browser as chromium
-from .query_world import CAMERA, LA, World, raise_event
+from .query_world import ANOMALOUS, CAMERA, FIRST_PULSE, LA, SHOTS, World, raise_event, shot
 
 WITHIN_MS = 15_000
 """A deadline for a busy machine: the stream is asked for every quarter of a second."""
@@ -201,8 +202,60 @@ async def test_the_description_is_shown_with_nothing_from_elsewhere(
     assert [url for url in answered if not url.startswith(own)] == []
 
 
+# The search by value.
+
+SEARCH = f"search?place={LA.place}&from={FIRST_PULSE}&to={FIRST_PULSE + 100 * SHOTS}"
+X = f"{CAMERA.replace('-', '_')}.centroid_x"
+
+
+async def test_the_address_of_a_search_brings_back_its_shots_and_its_plot(
+    screen: Screen, world: World
+) -> None:
+    page = screen.page
+    await page.goto(str(world.api.base_url.join(f"/{SEARCH}")))
+    await expect(page.get_by_role("status")).to_have_text(f"{SHOTS} shots")
+    await page.get_by_label("Horizontal").fill(X)
+    await page.get_by_label("Where").fill(f"{X} is not missing and score is not missing")
+    await page.get_by_role("button", name="Search", exact=True).click()
+    expected = world.get(
+        "tables/shots",
+        **{"place": str(LA.place), "from": FIRST_PULSE, "to": FIRST_PULSE + 100 * SHOTS},
+        where=f"{X} is not missing and score is not missing",
+    )
+    (shots,) = (each["values"] for each in expected["columns"] if each["name"] == "shot")
+    picture = page.get_by_role("img", name=f"score against {X}, {len(shots)} shots")
+    await expect(picture).to_be_visible()
+    drawn = await page.locator("#plot .points").get_attribute("d")
+    assert drawn is not None
+    assert drawn.count("M") == len(shots)
+    cells = page.locator("#rows tbody tr td:first-child")
+    assert await cells.all_text_contents() == shots
+    await page.reload()
+    await expect(picture).to_be_visible()
+
+
+async def test_a_wrong_expression_is_explained_where_it_is_wrong(screen: Screen, world: World) -> None:
+    page = screen.page
+    await page.goto(str(world.api.base_url.join(f"/{SEARCH}&where=scor+%3E+1")))
+    await expect(page.get_by_role("alert")).to_contain_text("did you mean score")
+    await expect(page.get_by_role("alert")).to_contain_text("^^^^")
+    await expect(page.locator("#rows")).to_be_hidden()
+
+
+async def test_the_shots_of_a_search_are_files_to_take_along(screen: Screen, world: World) -> None:
+    page = screen.page
+    await page.goto(str(world.api.base_url.join(f"/{SEARCH}&where=score+%3E+5")))
+    await expect(page.get_by_role("status")).to_have_text("1 shots")
+    async with page.expect_download() as started:
+        await page.get_by_role("link", name="CSV").click()
+    file = await (await started.value).path()
+    lines = (await asyncio.to_thread(file.read_text)).splitlines()
+    assert len(lines) == 2
+    assert shot(ANOMALOUS) in lines[1]
+
+
 async def test_the_page_may_load_nothing_from_elsewhere(world: World) -> None:
-    for path in ("/", "/page/live.js", "/page/live.css"):
+    for path in ("/", "/search", "/page/common.js", "/page/live.js", "/page/search.js", "/page/live.css"):
         answer = world.api.get(str(world.api.base_url.join(path)))
         assert answer.status_code == 200
         policy = answer.headers["content-security-policy"]

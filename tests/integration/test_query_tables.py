@@ -134,6 +134,40 @@ def test_several_places_are_one_table_for_rest_command_line_and_client(
     assert [json.loads(line)["shot"] for line in result.stdout.splitlines()] == expected["shot"]
 
 
+def test_a_saved_search_is_the_same_for_rest_command_line_and_client(
+    world: World, client: ShotwatchClient
+) -> None:
+    span = ("--from", FROM.isoformat(), "--to", TO.isoformat(), "--json")
+    saved = run(world, PLACE, "score > 5", "--save", "by hand", *span)
+    assert saved.exit_code == 0, saved.stderr
+    again = run(world, "@by hand", *span)
+    assert [json.loads(line)["shot"] for line in again.stdout.splitlines()] == [shot(ANOMALOUS)]
+    assert client.searches.shots("by hand", FROM, TO)["shot"].tolist() == [shot(ANOMALOUS)]
+    client.searches.save("all", [str(LA.place), str(LB.place)], columns=["score"])
+    assert client.searches.list()["name"].tolist() == ["all", "by hand"]
+    assert len(client.searches.shots("all", FROM, TO)) == 2 * SHOTS
+    with pytest.raises(NotAccepted, match="did you mean score"):
+        client.searches.save("wrong", PLACE, "scor > 5")
+    for name in ("all", "by hand"):
+        client.searches.remove(name)
+    assert client.searches.list().empty
+    with pytest.raises(NoData):
+        client.searches.get("all")
+
+
+def test_nobody_sees_the_searches_of_another(world: World) -> None:
+    one, other = (world.let_in(name, "read,label") for name in ("searcher", "other searcher"))
+    path = "tables/searches/mine"
+    put = world.api.put(path, json={"place": [PLACE], "where": "score > 5"}, headers=one)
+    assert put.status_code == 200, put.text
+    assert world.api.get(path, headers=one).json()["search"]["where"] == "score > 5"
+    assert world.api.get(path, headers=other).status_code == 404
+    assert world.api.delete(path, headers=other).status_code == 204
+    assert [each["name"] for each in world.api.get("tables/searches", headers=one).json()["searches"]] == [
+        "mine"
+    ]
+
+
 def test_the_client_returns_the_same_table(world: World, client: ShotwatchClient) -> None:
     expected = found(world, columns=[CENTROID, "complete", "kinds"], derive=f"x = {CENTROID} / 2")
     shots = client.shots(

@@ -16,6 +16,7 @@ from tests.unit.api import Acquaintance, sources
 
 PUBLIC = {
     ("GET", "/"),
+    ("GET", "/search"),
     ("GET", "/page/{name}"),
     ("GET", "/login"),
     ("POST", "/login"),

@@ -17,7 +17,7 @@ from shotwatch_cli.commands.ledger import ledger
 from shotwatch_cli.commands.models import models
 from shotwatch_cli.commands.pack import pack_frames
 from shotwatch_cli.commands.reprocess import reprocess
-from shotwatch_cli.commands.search import search
+from shotwatch_cli.commands.search import search, searches
 from shotwatch_cli.commands.simulate import simulate_files
 from shotwatch_cli.commands.status import status
 from shotwatch_cli.commands.tail import tail
@@ -42,6 +42,7 @@ app.command("pack")(pack_frames)
 app.command()(upload)
 app.command()(tail)
 app.command()(search)
+app.command()(searches)
 app.command()(status)
 app.command()(ledger)
 app.add_typer(dead, name="dead")

@@ -65,6 +65,13 @@ class RestApi:
         """Send a body and return the JSON of the response."""
         return (await self._ask("POST", path, json=body)).json()
 
+    async def put(self, path: str, body: Mapping[str, object]) -> Any:
+        """Send a body and return the JSON of the response."""
+        return (await self._ask("PUT", path, json=body)).json()
+
+    async def delete(self, path: str) -> None:
+        await self._ask("DELETE", path)
+
     async def _ask(
         self,
         method: str,

@@ -18,6 +18,7 @@ from shotwatch_client.errors import (
 )
 from shotwatch_client.events import Event
 from shotwatch_client.recordings import Recordings
+from shotwatch_client.searches import SavedSearches, ShotSearch
 from shotwatch_client.shot_tables import ShotTable
 from shotwatch_client.tables import FileBalance, ShotReport
 
@@ -32,7 +33,9 @@ __all__ = [
     "NotPermitted",
     "NotReachable",
     "Recordings",
+    "SavedSearches",
     "ShotReport",
+    "ShotSearch",
     "ShotTable",
     "ShotwatchClient",
     "ShotwatchError",

@@ -15,6 +15,7 @@ from shotwatch_client.events import Event, new_events, newest_number, stored_eve
 from shotwatch_client.facility import DeviceDirectory
 from shotwatch_client.recordings import Recorded, Recordings
 from shotwatch_client.rest import Rest, Value
+from shotwatch_client.searches import SavedSearches
 from shotwatch_client.shot_list import ShotList, newest_pages
 from shotwatch_client.shot_tables import ShotTable, require_by_value
 from shotwatch_client.tables import DEVICES, FEATURES, PLACES, SHOTS, FileBalance, ShotReport, table
@@ -133,6 +134,11 @@ class ShotwatchClient:
             interval: such as `100ms`; needed if a place has several.
         """
         return ShotTable(self._rest, place, interval)
+
+    @property
+    def searches(self) -> SavedSearches:
+        """The searches by value that the owner of the key has saved."""
+        return SavedSearches(self._rest)
 
     def shot(self, shot: str) -> ShotReport:
         """Return everything about one shot: its members, features, anomalies and revisions.

@@ -115,16 +115,19 @@ class Rest:
         raise AssertionError("the last attempt returns or raises")
 
     def post(self, path: str, body: Mapping[str, object]) -> Answer:
-        """Send a body once and return the JSON document of the answer.
+        """Send a body once and return the JSON document of the answer. Raises as `change` does."""
+        return _parsed(describe("POST", path, {}), self.change("POST", path, body))
+
+    def change(self, method: str, path: str, body: Mapping[str, object] | None = None) -> bytes:
+        """Request a change once, and return the body of the answer.
 
         It is not repeated: after a broken connection nobody knows whether the server has done it. Raises as
         `get_bytes` does.
         """
         try:
-            data = self._ask("POST", path, MOST_JSON_BYTES, {}, body)
+            return self._ask(method, path, MOST_JSON_BYTES, {}, body)
         except Postponed as postponed:
             raise postponed.failure from postponed.__cause__
-        return _parsed(describe("POST", path, {}), data)
 
     def pause(self, attempt: int, wait_s: float | None = None) -> None:
         """Wait before another attempt, twice as long after each one, or as long as the server asks for."""

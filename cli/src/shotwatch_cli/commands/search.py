@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 import httpx
 import pyarrow as pa
@@ -19,7 +20,9 @@ from shotwatch_cli.output import print_json, stderr, stdout, table
 from shotwatch_cli.rest import Parameter
 from shotwatch_shots.expressions.aggregates import AggregatePeriod
 
-_PATH = "/tables/shots"
+_PATH, _SEARCHES = "/tables/shots", "/tables/searches"
+_SAVED = "@"
+"""Begins the name of a saved search where a place could be."""
 _TIMEOUT_S = 60.0
 """Longer than the server computes: it gives aggregates up after half a minute."""
 _ROWS_OF_PAGE = 100_000
@@ -34,7 +37,9 @@ AddPage = Callable[[bytes], int]
 def search(
     place: Annotated[
         str,
-        typer.Argument(metavar="PLACE", help="A place or area, such as LA-A1-11 or LA; several with commas."),
+        typer.Argument(
+            metavar="PLACE", help="A place or area, such as LA-A1-11 or LA; several with commas; or @SAVED."
+        ),
     ],
     where: Annotated[
         str | None, typer.Argument(metavar="EXPRESSION", help="What is true for the shots.")
@@ -47,11 +52,14 @@ def search(
     aggregate: Annotated[
         Texts, typer.Option(help="Return this of each period: count, mean(x), percentile(x, 95) …")
     ] = None,
-    every: Annotated[AggregatePeriod, typer.Option(help="The period of aggregates.")] = AggregatePeriod.HOUR,
+    every: Annotated[
+        AggregatePeriod | None, typer.Option(help="The period of aggregates; an hour by default.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=_ROWS_OF_PAGE, help="So many rows, without --out.")] = 20,
     out: Annotated[
         Path | None, typer.Option(dir_okay=False, help="Write all rows to this .csv or .parquet file.")
     ] = None,
+    save: Annotated[str | None, typer.Option(metavar="NAME", help="Save the search, for @NAME.")] = None,
     name: NameOption = None,
     root: RootOption = ROOT,
     json: JsonOption = False,
@@ -65,22 +73,27 @@ def search(
     Examples:
       shotwatch search LA-A1-11 "score > 4 and 'hot_spot' in kinds"
       shotwatch search LA-A1-11 "LA_A1_11_EM_1_EnergyMeter_1.energy < 0.9" --from 2022-07-01 --out low.parquet
-      shotwatch search LA,LB "severity = 'critical'"
+      shotwatch search LA,LB "severity = 'critical'" --save critical
+      shotwatch search @critical --from 2022-07-01
       shotwatch search LA-A1-11 --aggregate count --aggregate "mean(score)" --every minute
     """
-    query: dict[str, Parameter] = {
-        "place": place.split(","),
+    given: dict[str, Parameter] = {
+        "place": [] if place.startswith(_SAVED) else place.split(","),
         "where": where,
-        "from": None if start is None else start.isoformat(),
-        "to": None if end is None else end.isoformat(),
         "interval": interval,
         "columns": column or [],
         "derive": derive or [],
         "aggregate": aggregate or [],
         "every": every,
     }
-    asked = {parameter: value for parameter, value in query.items() if value is not None}
     deployment = find_deployment(root, name)
+    search: dict[str, Parameter] = {parameter: value for parameter, value in given.items() if value}
+    if place.startswith(_SAVED):
+        search = {**asyncio.run(_saved(deployment, place.removeprefix(_SAVED))), **search}
+    if save is not None:
+        asyncio.run(_keep(deployment, save, search))
+    span = {"from": start, "to": end}
+    asked = {**search, **{which: time.isoformat() for which, time in span.items() if time is not None}}
     if out is not None:
         rows = asyncio.run(_save(deployment, asked, out))
         stderr.print(f"{rows} rows in {out}")
@@ -91,6 +104,53 @@ def search(
         return
     for row in found:
         print_json(dict(zip(names, row, strict=True)))
+
+
+def searches(
+    remove: Annotated[str | None, typer.Option(metavar="NAME", help="Remove this one.")] = None,
+    name: NameOption = None,
+    root: RootOption = ROOT,
+    json: JsonOption = False,
+) -> None:
+    """List the searches that you saved by `shotwatch search --save`.
+
+    \b
+    Examples:
+      shotwatch searches
+      shotwatch searches --remove critical
+    """
+    found = asyncio.run(_listed(find_deployment(root, name), remove))
+    if json:
+        for each in found:
+            print_json(each)
+        return
+    rows = [(each["name"], ",".join(each["search"]["place"]), each["search"]["where"]) for each in found]
+    stdout.print(table(f"{len(found)} searches", ("name", "place", "where"), rows))
+
+
+async def _listed(deployment: Deployment, remove: str | None) -> list[Answer]:
+    """Return the saved searches, after the removal of one."""
+    async with deployment.api(_TIMEOUT_S) as api:
+        if remove is not None:
+            await api.delete(_saved_path(remove))
+        found: list[Answer] = (await api.get(_SEARCHES))["searches"]
+        return found
+
+
+async def _saved(deployment: Deployment, name: str) -> dict[str, Parameter]:
+    """Return the parameters of a saved search."""
+    async with deployment.api(_TIMEOUT_S) as api:
+        found = await api.get(_saved_path(name))
+    return {parameter: value for parameter, value in found["search"].items() if value}
+
+
+async def _keep(deployment: Deployment, name: str, search: Query) -> None:
+    async with deployment.api(_TIMEOUT_S) as api:
+        await api.put(_saved_path(name), search)
+
+
+def _saved_path(name: str) -> str:
+    return f"{_SEARCHES}/{quote(name, safe='')}"
 
 
 async def _first(

@@ -214,6 +214,7 @@ SERVICES = (
                 "challengers": "find",
                 "shadows": "find",
                 "feedback": "find insert",
+                "searches": "find insert update remove",
                 "audit": "find insert",
             }
         ),

@@ -56,6 +56,7 @@ from shotwatch_query.routes import (
     page,
     places,
     reports,
+    searches,
     series,
     shots,
     tables,
@@ -70,6 +71,7 @@ PREFIX = docs.PREFIX
 READING = (
     shots,
     tables,
+    searches,
     devices,
     blocks,
     features,
@@ -89,6 +91,7 @@ READING = (
 ROUTES = (
     *((resource.router, Scope.READ) for resource in READING),
     (feedback.giving, Scope.LABEL),
+    (searches.saving, Scope.LABEL),
     (audit.router, Scope.ADMIN),
 )
 """The routes, and the scope that each requires."""

@@ -103,12 +103,13 @@ class ShotTables:
         return await loop.run_in_executor(self._threads, lambda: compute(self._parts(plan, loop)))
 
     def _parts(self, plan: TablePlan, loop: asyncio.AbstractEventLoop) -> Iterator[TablePart]:
-        for are_files, group in groupby(plan.steps, lambda step: isinstance(step, TableFile)):
-            if are_files:
-                reads = (partial(self._row_groups, plan, step, loop) for step in group)
-                yield from chain.from_iterable(ahead(reads, self._readers, FILES_AHEAD))
-            else:
-                yield from chain.from_iterable(self._archived_parts(plan, step, loop) for step in group)
+        for _, group in groupby(plan.steps, type):  # files, or gaps between them
+            alike = list(group)
+            files = (each for each in alike if isinstance(each, TableFile))
+            reads = (partial(self._row_groups, plan, file, loop) for file in files)
+            yield from chain.from_iterable(ahead(reads, self._readers, FILES_AHEAD))
+            spans = (each for each in alike if isinstance(each, Span))
+            yield from chain.from_iterable(self._archived_parts(plan, span, loop) for span in spans)
 
     def _row_groups(
         self, plan: TablePlan, file: TableFile, loop: asyncio.AbstractEventLoop

@@ -45,6 +45,8 @@ class ApiSources:
 
     Each further replica that adds one at the same moment may exceed it by one.
     """
+    searches_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held from counting a caller's saved searches to saving one, with the same effect."""
     counting: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held from counting verdicts to writing the count, so that no older count overwrites a newer one."""
 

@@ -34,6 +34,7 @@ from shotwatch_common.archive.reconciliations import Reconciliations
 from shotwatch_common.archive.records import LONGEST_SILENCE_MS, Records
 from shotwatch_common.archive.reprocessings import Reprocessings
 from shotwatch_common.archive.retention import Retention
+from shotwatch_common.archive.searches import SavedSearches
 from shotwatch_common.archive.shadows import Shadows
 from shotwatch_common.archive.shots import Shots
 from shotwatch_common.archive.tables import Tables
@@ -59,6 +60,7 @@ _INDEXED: tuple[type[Indexed], ...] = (
     Audit,
     Shadows,
     Reconciliations,
+    SavedSearches,
 )
 
 
@@ -92,6 +94,7 @@ class Archive:
         self.reprocessings = Reprocessings(database)
         self.retention = Retention(database)
         self.shadows = Shadows(database)
+        self.searches = SavedSearches(database)
         self.tables = Tables(database)
         self.devices = Devices(database)
         self.frames = Frames(database)

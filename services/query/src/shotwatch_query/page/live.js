@@ -1,16 +1,14 @@
 // The operators' page. Text from outside is shown by write() alone: it is never markup, and cannot reverse other text.
 
-const API = "/api/v1";
+import { API, TIMEOUT_MS, ask, at, drawn, element, write } from "/page/common.js";
+
 const PLACES_EVERY_MS = 3000;
-const TIMEOUT_MS = 10000;
 const STALE_S = 60;
 const GRACE_MS = 3000; // the browser reconnects within a second when a stream ends
 const MOST_OVER = 100;
 const HOUR_MS = 3600000;
 const SEVERITIES = ["info", "warning", "critical"];
 const SHAPES = { info: "●", warning: "▲", critical: "■" };
-const SHORT_ESCAPES = { "\t": "\\t", "\n": "\\n", "\r": "\\r" };
-const SVG = "http://www.w3.org/2000/svg";
 
 /** Incidents by id, each { id, opened, event, last, superseded, standing }. */
 const incidents = new Map();
@@ -22,38 +20,10 @@ let places = { now: null, places: [] };
 let shown = null;
 let audio = null;
 
-const at = (id) => document.getElementById(id);
 const words = (name) => name.replaceAll("_", " ");
 const placeName = (where) => where.place.split("-").filter((level) => level !== "00").join(" ");
 const placeKey = (where) => `${where.place}/${where.interval}`;
 const isOpen = (incident) => !incident.superseded && ["opened", "updated"].includes(incident.last.phase);
-
-/** Escape what cannot be seen (controls, bidirectional marks, unusual spaces), as printable.py does. */
-function printable(text) {
-  return String(text).replace(/[^\P{C}]|[^\P{Z} ]/gu, (character) => {
-    const code = character.codePointAt(0);
-    const hexadecimal = (digits) => code.toString(16).padStart(digits, "0");
-    return SHORT_ESCAPES[character]
-      ?? (code < 0x100 ? `\\x${hexadecimal(2)}` : code < 0x10000 ? `\\u${hexadecimal(4)}` : `\\U${hexadecimal(8)}`);
-  });
-}
-
-function write(node, text) {
-  node.textContent = printable(text);
-}
-
-function element(name, text = "", className = "") {
-  const made = document.createElement(name);
-  write(made, text);
-  made.className = className;
-  return made;
-}
-
-function drawn(name, attributes) {
-  const made = document.createElementNS(SVG, name);
-  Object.entries(attributes).forEach(([key, value]) => made.setAttribute(key, value));
-  return made;
-}
 
 function clock(time) {
   const when = new Date(time);
@@ -62,14 +32,6 @@ function clock(time) {
 }
 
 // Requests to the API.
-
-async function ask(path, options = {}) {
-  const answer = await fetch(API + path, { signal: AbortSignal.timeout(TIMEOUT_MS), ...options });
-  if (answer.status === 401) location.assign("/login?next=/");
-  const body = await answer.json();
-  if (!answer.ok) throw new Error(body.detail ?? answer.statusText);
-  return body;
-}
 
 /** Log in with the token of the address (`/#token=…`, as `shotwatch up` prints it), and take it out of the address. */
 async function useToken() {

@@ -1,6 +1,6 @@
-"""The operators' page: static files without data. The page requests its data from the API as its reader.
+"""The pages: static files without data. A page requests its data from the API as its reader.
 
-Requests for these files are not limited: otherwise, unknown callers could block the page for others at their
+Requests for these files are not limited: otherwise, unknown callers could block the pages for others at their
 address.
 """
 
@@ -15,16 +15,24 @@ from shotwatch_query.headers import PAGE
 router = APIRouter(include_in_schema=False)
 FOLDER = Path(__file__).parents[1] / "page"
 FILES = {
+    "common.js": "text/javascript",
     "docs.js": "text/javascript",
     "live.css": "text/css",
     "live.js": "text/javascript",
     "login.css": "text/css",
+    "search.css": "text/css",
+    "search.js": "text/javascript",
 }
 
 
 @router.get("/")
 async def show_page() -> FileResponse:
     return FileResponse(FOLDER / "live.html", media_type="text/html", headers=PAGE)
+
+
+@router.get("/search")
+async def show_search() -> FileResponse:
+    return FileResponse(FOLDER / "search.html", media_type="text/html", headers=PAGE)
 
 
 @router.get("/page/{name}")

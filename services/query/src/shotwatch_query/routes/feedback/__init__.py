@@ -1,4 +1,4 @@
-"""Feedback on events: the only thing that people change through this API."""
+"""Feedback on events: what people state about them through this API."""
 
 from collections.abc import Sequence
 from typing import Annotated

@@ -11,6 +11,7 @@ from shotwatch_query.parameters import Parameters, SpanParameters
 from shotwatch_shots.expressions.aggregates import AggregatePeriod
 from shotwatch_shots.expressions.reader import LONGEST
 from shotwatch_shots.place import Place
+from shotwatch_shots.saved_search import MOST_AGGREGATES, MOST_COLUMNS, MOST_DERIVED, MOST_PLACES
 
 
 class TableFormat(StrEnum):
@@ -37,7 +38,7 @@ class TableParameters(SpanParameters):
     default_ms: ClassVar[int] = DAY_MS
     place: list[Place] = Field(
         min_length=1,
-        max_length=100,
+        max_length=MOST_PLACES,
         description="A place, or an area: all places that begin so. Repeat for more. `/facility` lists them.",
         examples=[["LA-A1-11"]],
     )
@@ -51,17 +52,17 @@ class TableParameters(SpanParameters):
         examples=["score > 4 and LA_A1_11_EM_1_EnergyMeter_1.energy < 0.9"],
     )
     columns: list[str] = Field(
-        [], max_length=100, description="Columns to return after `shot` and `time`; repeat for more."
+        [], max_length=MOST_COLUMNS, description="Columns to return after `shot` and `time`; repeat for more."
     )
     derive: list[str] = Field(
         [],
-        max_length=10,
+        max_length=MOST_DERIVED,
         description=f"Columns to derive, as `name = expression`; repeat for more. {_EXPRESSION}",
         examples=[["smooth = rolling_mean(score, 20)"]],
     )
     aggregate: list[str] = Field(
         [],
-        max_length=20,
+        max_length=MOST_AGGREGATES,
         description="Return these of each period instead of rows: `count`, or `count`, `mean`, `std`, `min`, "
         "`max`, `median` of `(x)`, or `percentile(x, 95)`.",
         examples=[["count", "mean(score)"]],

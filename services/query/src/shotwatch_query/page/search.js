@@ -1,0 +1,169 @@
+// The search by value. Its address brings back what one saw. Text from outside is shown by write() alone.
+
+import { API, ask, at, drawn, element, write } from "/page/common.js";
+
+const ROWS_OF_PAGE = 2000;
+const MOST_ROWS = 20000; // of a plot; the files for export have more
+const MOST_SHOWN = 500; // in the table
+const PATH = "/tables/shots";
+const FIELDS = ["place", "from", "to", "where", "x", "y"];
+const OWN = ["shot", "time", "place"]; // columns that need not be asked for
+const WIDTH = 900, HEIGHT = 420, LEFT = 90, BOTTOM = 50, TOP = 15, RIGHT = 20;
+
+let columns = []; // { name, unit, values }
+let next = null;
+
+const form = () => at("search");
+const value = (name) => form().elements[name].value.trim();
+const column = (name) => columns.find((each) => each.name === name);
+const count = () => columns[0]?.values.length ?? 0;
+const short = (number) => Number(number.toPrecision(5)).toString();
+
+/** Return the parameters of the API for what the form has. */
+function parameters(more = {}) {
+  const asked = new URLSearchParams();
+  value("place").split(",").map((each) => each.trim()).filter(Boolean).forEach((each) => asked.append("place", each));
+  ["from", "to", "where"].filter(value).forEach((name) => asked.append(name, value(name)));
+  const plotted = [value("x"), value("y")].filter((name) => name && !OWN.includes(name));
+  ["score", "kinds", ...plotted].forEach((name) => asked.append("columns", name));
+  Object.entries(more).forEach(([name, each]) => asked.append(name, each));
+  return asked;
+}
+
+function keepAddress() {
+  const given = FIELDS.filter(value).map((name) => [name, value(name)]);
+  history.replaceState(null, "", `/search?${new URLSearchParams(given)}`);
+}
+
+async function search() {
+  keepAddress();
+  columns = [];
+  next = null;
+  await further();
+}
+
+/** Read another page; a page may have no rows and yet a next one. */
+async function further() {
+  write(at("status"), "searching …");
+  at("problem").hidden = true;
+  try {
+    const more = next === null ? {} : { cursor: next };
+    const page = await ask(`${PATH}?${parameters({ limit: ROWS_OF_PAGE, ...more })}`);
+    columns = page.columns.map((each) => ({ ...each, values: [...(column(each.name)?.values ?? []), ...each.values] }));
+    next = page.next;
+    show();
+  } catch (error) {
+    write(at("status"), "");
+    at("problem").replaceChildren(...[error.message, ...(error.excerpt ?? [])].map((line) => element("div", line)));
+    at("problem").hidden = false;
+  }
+}
+
+function show() {
+  write(at("status"), `${count()} shots${next ? ", and there may be more" : ""}`);
+  at("further").hidden = !next || count() >= MOST_ROWS;
+  at("csv").href = `${API}${PATH}?${parameters({ format: "csv", limit: 100000 })}`;
+  at("parquet").href = `${API}${PATH}?${parameters({ format: "parquet", limit: 100000 })}`;
+  at("more").hidden = at("rows").hidden = !count();
+  showRows();
+  showPlot(column(value("x") || "time"), column(value("y") || "score"));
+}
+
+function showRows() {
+  const shown = Math.min(count(), MOST_SHOWN);
+  const table = element("table");
+  table.append(element("caption", `the first ${shown} of ${count()} shots`));
+  const head = table.createTHead().insertRow();
+  columns.forEach((each) => {
+    const cell = element("th", each.unit ? `${each.name} / ${each.unit}` : each.name);
+    cell.scope = "col";
+    head.append(cell);
+  });
+  const body = table.createTBody();
+  for (let row = 0; row < shown; row += 1) {
+    const line = body.insertRow();
+    columns.forEach((each) => line.append(element("td", text(each.values[row]))));
+  }
+  at("rows").replaceChildren(table);
+}
+
+function text(cell) {
+  if (cell === null) return "";
+  if (Array.isArray(cell)) return cell.join(", ");
+  return typeof cell === "number" ? short(cell) : String(cell);
+}
+
+/** Return the values as numbers: times in ms; NaN where there is none. */
+function numbers(each) {
+  return each.values.map((cell) => {
+    if (typeof cell === "string") return Date.parse(cell);
+    return cell === null || Array.isArray(cell) ? NaN : Number(cell);
+  });
+}
+
+function showPlot(horizontal, vertical) {
+  const points = horizontal && vertical ? pairs(numbers(horizontal), numbers(vertical)) : [];
+  at("plot").hidden = points.length === 0;
+  if (points.length === 0) return;
+  const across = axis(points.map(([x]) => x), LEFT, WIDTH - RIGHT);
+  const up = axis(points.map(([, y]) => y), HEIGHT - BOTTOM, TOP);
+  const name = `${vertical.name} against ${horizontal.name}, ${points.length} shots`;
+  const svg = drawn("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": name });
+  const frame = `M${LEFT} ${TOP}V${HEIGHT - BOTTOM}H${WIDTH - RIGHT}`;
+  svg.append(drawn("path", { class: "axis", d: frame }));
+  const path = points.map(([x, y]) => `M${across.at(x).toFixed(1)} ${up.at(y).toFixed(1)}h0`).join("");
+  svg.append(drawn("path", { class: "points", d: path }));
+  [[across.low, "start"], [across.high, "end"]].forEach(([at_, anchor]) => {
+    svg.append(label(mark(horizontal, at_), across.at(at_), HEIGHT - BOTTOM + 20, anchor));
+  });
+  [up.low, up.high].forEach((at_) => svg.append(label(mark(vertical, at_), LEFT - 6, up.at(at_) + 5, "end")));
+  svg.append(label(titled(horizontal), (LEFT + WIDTH) / 2, HEIGHT - 8, "middle"));
+  svg.append(label(titled(vertical), LEFT + 8, TOP + 14, "start"));
+  at("plot").replaceChildren(svg, element("figcaption", name));
+}
+
+function pairs(xs, ys) {
+  return xs.map((x, row) => [x, ys[row]]).filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y));
+}
+
+/** Return the range of values, and where on the axis from `start` to `end` a value lies. */
+function axis(values, start, end) {
+  const low = values.reduce((least, each) => Math.min(least, each), Infinity);
+  const high = values.reduce((most, each) => Math.max(most, each), -Infinity);
+  const at_ = (each) => start + (end - start) * (high > low ? (each - low) / (high - low) : 0.5);
+  return { low, high, at: at_ };
+}
+
+const mark = (each, at_) => (each.name === "time" ? new Date(at_).toISOString().slice(0, 19).replace("T", " ") : short(at_));
+const titled = (each) => (each.unit ? `${each.name} / ${each.unit}` : each.name);
+
+function label(words, x, y, anchor) {
+  const made = drawn("text", { x, y, "text-anchor": anchor });
+  write(made, words);
+  return made;
+}
+
+function options(list, names) {
+  at(list).replaceChildren(...names.map((name) => Object.assign(document.createElement("option"), { value: name })));
+}
+
+/** Offer the columns of the place; of several there is no list. */
+async function offerColumns() {
+  const place = value("place");
+  const found = await ask(`${PATH}/columns?${new URLSearchParams({ place })}`).catch(() => ({ columns: [] }));
+  options("columns", found.columns.map((each) => each.name));
+}
+
+async function begin() {
+  const given = new URLSearchParams(location.search);
+  FIELDS.forEach((name) => { form().elements[name].value = given.get(name) ?? ""; });
+  form().addEventListener("submit", (event) => { event.preventDefault(); search(); });
+  at("further").addEventListener("click", further);
+  form().elements.place.addEventListener("change", offerColumns);
+  options("places", (await ask("/facility")).places.map((each) => each.place));
+  if (!value("place")) return;
+  await offerColumns();
+  await search();
+}
+
+begin();

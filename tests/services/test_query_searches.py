@@ -1,0 +1,94 @@
+"""query as a whole, on servers in memory: the searches that callers save."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from shotwatch_query.routes import searches
+from tests.support.world import World
+
+from .conftest import SERIES
+from .plays import query
+
+PATH = "/api/v1/tables/searches"
+SEARCH = {"place": [str(SERIES.place)], "where": "score > 4", "columns": ["kinds"], "aggregate": []}
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+async def put(client: httpx.AsyncClient, name: str, **changed: Any) -> httpx.Response:
+    return await client.put(f"{PATH}/{name}", json={**SEARCH, **changed})
+
+
+async def test_a_search_is_returned_as_it_was_saved_last(world: World) -> None:
+    async with query(world, query_open=True) as client:
+        assert (await put(client, "hot spots")).status_code == 200
+        assert (await put(client, "hot spots", where="score > 5")).status_code == 200
+        assert (await put(client, "another")).status_code == 200
+        found = (await client.get(f"{PATH}/hot spots")).json()
+        assert found["name"] == "hot spots"
+        assert {name: found["search"][name] for name in SEARCH} == {**SEARCH, "where": "score > 5"}
+        listed = (await client.get(PATH)).json()["searches"]
+        assert [each["name"] for each in listed] == ["another", "hot spots"]
+        assert (await client.delete(f"{PATH}/another")).status_code == 204
+        assert (await client.delete(f"{PATH}/another")).status_code == 204
+        assert (await client.get(f"{PATH}/another")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "reason"),
+    [
+        ({"where": "scor > 1"}, 422, "did you mean score"),
+        ({"place": ["LZ"]}, 404, "has no place LZ"),
+        ({"place": []}, 422, "makes no sense"),
+        ({"where": "a" * 4001}, 422, "makes no sense"),
+        ({"columns": ["scor"]}, 422, "there is no column scor"),
+        ({"columns": ["x" * 201]}, 422, "makes no sense"),
+        ({"from": "2022-07-01"}, 422, "makes no sense"),
+        ({"every": "year"}, 422, "makes no sense"),
+    ],
+    ids=["expression", "place", "no place", "too long", "column", "long name", "a span", "period"],
+)
+async def test_what_no_search_accepts_is_not_saved(
+    world: World, changed: dict[str, Any], status: int, reason: str
+) -> None:
+    async with query(world, query_open=True) as client:
+        response = await put(client, "wrong", **changed)
+        assert response.status_code == status, response.text
+        assert reason in response.json()["detail"]
+        assert (await client.get(PATH)).json() == {"searches": []}
+
+
+@pytest.mark.parametrize(
+    "name", ["%20x", "a%2Fb", "x" * 61, "%E2%80%AE"], ids=["blank", "slash", "long", "mark"]
+)
+async def test_other_names_are_refused(world: World, name: str) -> None:
+    async with query(world, query_open=True) as client:
+        assert (await put(client, name)).status_code in (404, 422)
+        assert not world.documents("searches")
+
+
+async def test_a_caller_saves_so_many_and_no_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searches, "MOST_SEARCHES", 2)
+    async with query(world, query_open=True) as client:
+        for name in ("a", "b"):
+            assert (await put(client, name)).status_code == 200
+        full = await put(client, "c")
+        assert full.status_code == 409
+        assert "remove one" in full.json()["detail"]
+        assert (await put(client, "b", where="score > 5")).status_code == 200
+
+
+async def test_a_malformed_search_is_left_out(world: World) -> None:
+    async with query(world, query_open=True) as client:
+        await put(client, "good")
+        await put(client, "bad")
+        for document in world.database["shotwatch"]["searches"].documents.values():
+            if document["name"] == "bad":
+                document["search"]["place"] = 7
+        listed = (await client.get(PATH)).json()["searches"]
+        assert [each["name"] for each in listed] == ["good"]
