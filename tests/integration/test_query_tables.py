@@ -156,7 +156,7 @@ def test_a_saved_search_is_the_same_for_rest_command_line_and_client(
 
 
 def test_nobody_sees_the_searches_of_another(world: World) -> None:
-    one, other = (world.let_in(name, "read,label") for name in ("searcher", "other searcher"))
+    one, other = (world.let_in(name, "read,label") for name in ("searcher", "another-searcher"))
     path = "tables/searches/mine"
     put = world.api.put(path, json={"place": [PLACE], "where": "score > 5"}, headers=one)
     assert put.status_code == 200, put.text

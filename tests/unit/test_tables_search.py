@@ -5,6 +5,7 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shotwatch_common.tables.aggregation import PeriodTooLong, aggregated, with_values
+from shotwatch_common.tables.ahead import ahead
 from shotwatch_common.tables.object_file import TAIL_BYTES, ObjectFile
 from shotwatch_common.tables.parts import MemoryPart, ParquetPiece, TableColumns, TablePart, row_groups
 from shotwatch_common.tables.search import TableSearch, first_rows
@@ -270,6 +272,21 @@ def test_a_column_that_a_file_lacks_is_missing() -> None:
     file = io.BytesIO(file_of(TABLE.drop_columns("a"), 40))
     search = searching("a is missing")
     assert len(found(search, groups_of(file, search))) == len(OURS)
+
+
+def test_files_are_read_in_order_and_not_more_than_asked_for_ahead() -> None:
+    begun: list[int] = []
+
+    def read(number: int) -> int:
+        begun.append(number)
+        return number
+
+    with ThreadPoolExecutor(1) as threads:
+        results = ahead((partial(read, number) for number in range(20)), threads, 2)
+        assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
+        assert len(begun) <= 7
+        results.close()
+    assert len(begun) <= 7
 
 
 async def test_a_file_in_the_store_is_fetched_in_parts() -> None:

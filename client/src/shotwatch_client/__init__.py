@@ -18,7 +18,7 @@ from shotwatch_client.errors import (
 )
 from shotwatch_client.events import Event
 from shotwatch_client.recordings import Recordings
-from shotwatch_client.searches import SavedSearches, ShotSearch
+from shotwatch_client.searches import SavedSearches, ValueSearch
 from shotwatch_client.shot_tables import ShotTable
 from shotwatch_client.tables import FileBalance, ShotReport
 
@@ -35,10 +35,10 @@ __all__ = [
     "Recordings",
     "SavedSearches",
     "ShotReport",
-    "ShotSearch",
     "ShotTable",
     "ShotwatchClient",
     "ShotwatchError",
     "UnexpectedAnswer",
+    "ValueSearch",
     "connect",
 ]

@@ -40,6 +40,8 @@ class ShotwatchClient:
     def __init__(self, rest: Rest) -> None:
         self._rest = rest
         self._devices = DeviceDirectory(rest)
+        self.searches = SavedSearches(rest)
+        """The searches by value that the owner of the key has saved."""
 
     def __enter__(self) -> Self:
         return self
@@ -127,18 +129,11 @@ class ShotwatchClient:
         return pd.concat([table([], SHOTS), *found], ignore_index=True)[::-1].reset_index(drop=True)
 
     def table(self, place: str | Sequence[str], interval: str | None = None) -> ShotTable:
-        """Return the table of a place, or one of several places.
+        """Return the table of a place, or one of several: of a list, or of all that begin so (`LA`).
 
-        Args:
-            place: a place such as `LA-A1-11`; or several, or the beginning of their names: `LA-A1`, `LA`.
-            interval: such as `100ms`; needed if a place has several.
+        `interval`, such as `100ms`, is needed if a place has several.
         """
         return ShotTable(self._rest, place, interval)
-
-    @property
-    def searches(self) -> SavedSearches:
-        """The searches by value that the owner of the key has saved."""
-        return SavedSearches(self._rest)
 
     def shot(self, shot: str) -> ShotReport:
         """Return everything about one shot: its members, features, anomalies and revisions.

@@ -16,7 +16,7 @@ PATH = "/tables/searches"
 
 
 @dataclass(frozen=True, slots=True)
-class ShotSearch:
+class ValueSearch:
     """A search by value without a span of time, as `ShotTable.shots` takes it."""
 
     place: tuple[str, ...]
@@ -50,19 +50,19 @@ class SavedSearches:
             ShotwatchError: the server does not answer, or refuses.
         """
         rows = self._rest.get(PATH).rows("searches")
-        searches = [(row.text("name"), ShotSearch.of(row.part("search"))) for row in rows]
+        searches = [(row.text("name"), ValueSearch.of(row.part("search"))) for row in rows]
         return pd.DataFrame(
             [(name, each.place, each.where) for name, each in searches], columns=["name", "place", "where"]
         )
 
-    def get(self, name: str) -> ShotSearch:
+    def get(self, name: str) -> ValueSearch:
         """Return a saved search.
 
         Raises:
             NoData: there is none of this name.
             ShotwatchError: the server does not answer, or refuses.
         """
-        return ShotSearch.of(self._rest.get(_path(name)).part("search"))
+        return ValueSearch.of(self._rest.get(_path(name)).part("search"))
 
     def save(
         self,

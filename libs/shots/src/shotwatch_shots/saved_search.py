@@ -21,7 +21,7 @@ ColumnName = Annotated[str, Field(max_length=200)]
 
 
 class SavedSearch(Message):
-    """What is searched and what is returned, without a span of time; docs/search.md describes each part."""
+    """A search by value without a span of time; docs/search.md describes each part."""
 
     place: tuple[Place, ...] = Field(min_length=1, max_length=MOST_PLACES, examples=[["LA-A1-11"]])
     interval: Annotated[str, Field(max_length=20)] | None = Field(None, examples=["100ms"])

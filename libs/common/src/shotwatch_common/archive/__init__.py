@@ -34,7 +34,7 @@ from shotwatch_common.archive.reconciliations import Reconciliations
 from shotwatch_common.archive.records import LONGEST_SILENCE_MS, Records
 from shotwatch_common.archive.reprocessings import Reprocessings
 from shotwatch_common.archive.retention import Retention
-from shotwatch_common.archive.searches import SavedSearches
+from shotwatch_common.archive.searches import SearchCollection
 from shotwatch_common.archive.shadows import Shadows
 from shotwatch_common.archive.shots import Shots
 from shotwatch_common.archive.tables import Tables
@@ -60,7 +60,7 @@ _INDEXED: tuple[type[Indexed], ...] = (
     Audit,
     Shadows,
     Reconciliations,
-    SavedSearches,
+    SearchCollection,
 )
 
 
@@ -94,7 +94,7 @@ class Archive:
         self.reprocessings = Reprocessings(database)
         self.retention = Retention(database)
         self.shadows = Shadows(database)
-        self.searches = SavedSearches(database)
+        self.searches = SearchCollection(database)
         self.tables = Tables(database)
         self.devices = Devices(database)
         self.frames = Frames(database)

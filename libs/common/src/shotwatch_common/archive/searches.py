@@ -7,7 +7,7 @@ from shotwatch_shots.saved_search import MOST_SEARCHES, NamedSearch, SavedSearch
 _NAME = "searches"
 
 
-class SavedSearches:
+class SearchCollection:
     """Collection `searches`: one document per owner and name; `_id` has both, and no name has a slash."""
 
     def __init__(self, database: Database) -> None:

@@ -1,14 +1,16 @@
 """Work that threads do before its results are needed."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Executor, Future
 from typing import TypeVar
 
 Result = TypeVar("Result")
 
 
-def ahead(work: Iterable[Callable[[], Result]], threads: Executor, count: int) -> Iterator[Result]:
+def ahead(
+    work: Iterable[Callable[[], Result]], threads: Executor, count: int
+) -> Generator[Result, None, None]:
     """Yield the results of `work` in order, while threads compute the next `count` of them.
 
     Raises what the work raises. What has not begun when the iterator is closed is never done.

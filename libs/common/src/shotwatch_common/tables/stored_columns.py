@@ -30,9 +30,7 @@ def stored_columns(
     if file.pieces_size:
         pieces = read_pieces(fetched(fetch, file.pieces_at, file.pieces_size, loop))
 
-    @cache
-    def whole() -> ParquetPiece:
-        return ParquetPiece(_opened(ObjectFile(fetch, file.size, loop)))
+    whole = cache(lambda: ParquetPiece(_opened(ObjectFile(fetch, file.size, loop))))
 
     def open_piece(device: str) -> ParquetPiece:
         piece = pieces.get(device)
