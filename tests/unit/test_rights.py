@@ -131,6 +131,7 @@ def test_only_those_who_tidy_up_may_remove() -> None:
         if "remove" in actions
     }
     assert removing == {
+        ("query", "searches"),  # which their owners remove
         ("inference", "model_loads"),
         ("history", "batches"),
         ("history", "measurements"),
