@@ -27,6 +27,7 @@ from shotwatch_aggregate.domain.split import SplitRecords, WindowRecords, nothin
 from shotwatch_common.archive.driver import Database
 from shotwatch_common.archive.windows import NEVER, Windows, from_document, to_document
 from shotwatch_shots.batch import ABSENT
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.errors import Bug
 from shotwatch_shots.facility import Interval
 from shotwatch_shots.identity import block_key
@@ -34,7 +35,6 @@ from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.pulses import instant
 from shotwatch_shots.reconciliation.sides import JoinedRows
 from shotwatch_shots.records import BlockRef, JudgedRecords
-from shotwatch_shots.vocabulary import DeviceKind
 from shotwatch_shots.window import RecordSource, Window
 from tests.support.database import DatabaseInMemory
 

@@ -14,11 +14,11 @@ from opentelemetry import trace
 from shotwatch_aggregate.service import REMEMBERED_S, Aggregator
 from shotwatch_common.facility_file import load_facility
 from shotwatch_shots.batch import ShotBatch
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.errors import Bug
 from shotwatch_shots.ledger import JoinFacts
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef, FileValidated, JudgedRecords, ObjectRef
-from shotwatch_shots.vocabulary import DeviceKind
 from shotwatch_shots.window import Window
 
 FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")

@@ -17,6 +17,7 @@ from shotwatch_common.archive.devices import LastFrame, LastState
 from shotwatch_common.archive.measurements import Source, of_shot
 from shotwatch_shots.batch import CompletedBatch, ShotBatch
 from shotwatch_shots.calibration import CalibrationConstants
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.drift import Drift, FeatureDrift
 from shotwatch_shots.errors import Bug, Retry
 from shotwatch_shots.feedback import Statement
@@ -32,7 +33,6 @@ from shotwatch_shots.shot import ShotFilter, ShotVerdict
 from shotwatch_shots.vocabulary import (
     AnomalyKind,
     CalibrationKind,
-    DeviceKind,
     FeedbackAction,
     ModelAlias,
     ObjectState,

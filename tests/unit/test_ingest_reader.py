@@ -37,9 +37,10 @@ from shotwatch_ingest.readers.exchange import (
     written_columns,
 )
 from shotwatch_ingest.readers.pool import ReaderPool
+from shotwatch_shots.device_kinds import ImageDigest
 from shotwatch_shots.errors import Bug, Reject, Retry
 from shotwatch_shots.facility import FileName
-from shotwatch_shots.records import VALID, BlockRef, DeviceRecords, ImageDigest
+from shotwatch_shots.records import VALID, BlockRef, DeviceRecords
 from shotwatch_shots.vocabulary import FileReason, RecordReason
 from shotwatch_validate.domain.judge import judge
 from tests.support.readers import workspace_of

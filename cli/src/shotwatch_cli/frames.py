@@ -15,8 +15,8 @@ from shotwatch_common.printable import printable
 from shotwatch_physics.background import estimate_background
 from shotwatch_physics.feature import Light
 from shotwatch_physics.noise import light_of
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.facility import ExpectedDevices, Facility
-from shotwatch_shots.vocabulary import DeviceKind
 from shotwatch_simulator.image_reader import SUFFIXES, SkippedFile, UnreadableImage, read_recorded
 from shotwatch_simulator.images import Picture, saturation_level
 from shotwatch_simulator.recordings import Crop

@@ -13,7 +13,7 @@ from shotwatch_detector.severity import severity_of_deviation
 from shotwatch_detector.sizes import size_of
 from shotwatch_detector.statistics import RUN, Baseline, last_of_run, medians_of_runs
 from shotwatch_shots.event import Contribution
-from shotwatch_shots.features import FEATURE_SPECS, INDICATORS
+from shotwatch_shots.features.catalogue import FEATURE_SPECS, INDICATORS
 from shotwatch_shots.vocabulary import AnomalyKind
 
 DeviceBaselines = Mapping[str, Mapping[str, Baseline]]

@@ -15,9 +15,8 @@ from typing import Any
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from shotwatch_shots.device_kinds import DEVICE_KINDS, DeviceKind
 from shotwatch_shots.place import NO_LEVEL, Place, ShotSeries
-from shotwatch_shots.records import BLOCK_COLUMNS
-from shotwatch_shots.vocabulary import DeviceKind
 
 _STRICT = ConfigDict(extra="forbid")
 _DURATION = re.compile(r"(?P<number>\d+)(?P<unit>ms|s)")
@@ -374,7 +373,7 @@ def _inconsistencies(facility: Facility) -> list[tuple[tuple[int | str, ...], st
     for n, interval in enumerate(facility.intervals):
         check(("intervals", n, "name"), lambda interval=interval: interval.period_ms, ValueError)
     for n, family in enumerate(facility.device_types):
-        wanted = len(BLOCK_COLUMNS[family.kind])
+        wanted = len(DEVICE_KINDS[family.kind].columns)
         if len(family.datasets) != wanted:
             problems.append((("device_types", n), f"a {family.kind} has {wanted} dataset(s)"))
     if problems:

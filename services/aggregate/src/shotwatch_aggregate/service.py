@@ -45,12 +45,12 @@ from shotwatch_common.clock import epoch_now, latest_record_ms
 from shotwatch_common.process import PREFETCH_WAITING, Service, ServiceContext
 from shotwatch_common.telemetry import continued_trace, current_traceparent, link_current_span
 from shotwatch_shots.batch import ShotBatch
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.errors import Bug
 from shotwatch_shots.ledger import JoinFacts
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import window_id
 from shotwatch_shots.records import NO_STATE, BlockRef, FileValidated, ObjectRef
-from shotwatch_shots.vocabulary import DeviceKind
 from shotwatch_shots.window import RecordSource, Window
 
 Change = Callable[[Window], tuple[Window, Closing | None]]

@@ -8,11 +8,12 @@ from shotwatch_detector.finding import Finding
 from shotwatch_detector.severity import RULE_KINDS
 from shotwatch_inference.domain.incidents import Notification, Observation
 from shotwatch_shots.batch import ShotBatch
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.event import Anomaly, AnomalyEvent, Evidence, ModelRef
 from shotwatch_shots.identity import event_id
 from shotwatch_shots.incidents import Incident
 from shotwatch_shots.pulses import shot_id
-from shotwatch_shots.vocabulary import SLOW_CHANGES, AnomalyKind, DeviceKind, Phase, Severity
+from shotwatch_shots.vocabulary import SLOW_CHANGES, AnomalyKind, Phase, Severity
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from shotwatch_detector.decision import Judgement
 from shotwatch_detector.detector import Detector
 from shotwatch_detector.finding import Finding
 from shotwatch_shots.batch import ShotBatch
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.records import BlockRef
-from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
+from shotwatch_shots.vocabulary import AnomalyKind
 
 CameraScores = Mapping[str, Features]
 """Device → score → one entry per shot, NaN where it has no valid frame."""

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from shotwatch_aggregate.domain.split import WindowRecords
 from shotwatch_shots.batch import ABSENT, Mask, ShotBatch
-from shotwatch_shots.records import DATA_KINDS, VALID, reason_code
-from shotwatch_shots.vocabulary import DeviceKind
+from shotwatch_shots.device_kinds import DATA_KINDS, DeviceKind
+from shotwatch_shots.records import VALID, reason_code
 from shotwatch_shots.window import Counts, DeviceColumns, RecordSource, UnusedSource, Window
 
 Value = TypeVar("Value", bound=np.generic)

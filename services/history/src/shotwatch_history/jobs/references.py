@@ -13,9 +13,10 @@ from shotwatch_history.settings import HistorySettings
 from shotwatch_physics.noise import NoiseModel
 from shotwatch_physics.reference import make_reference
 from shotwatch_shots.calibration import CalibrationConstants
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.shot import JudgedShot, ShotFilter
-from shotwatch_shots.vocabulary import CalibrationKind, DeviceKind
+from shotwatch_shots.vocabulary import CalibrationKind
 
 MOST_FRAMES = 200
 FEWEST_FRAMES = 100

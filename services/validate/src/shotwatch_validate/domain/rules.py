@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shotwatch_shots.device_kinds import Digest, EnergyDigest, ImageDigest, SpectrumDigest
 from shotwatch_shots.facility import Dataset, FramePolicy
-from shotwatch_shots.records import Digest, EnergyDigest, ImageDigest, SpectrumDigest
 from shotwatch_shots.vocabulary import RecordReason
 
 Mask = NDArray[np.bool_]

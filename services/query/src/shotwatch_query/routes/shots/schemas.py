@@ -6,8 +6,9 @@ from pydantic import Field
 
 from shotwatch_query.schema import DEVICE, SHOT_ID, Instant, Schema, Where
 from shotwatch_shots.batch import MemberRecord
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.event import ModelRef
-from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind, Severity
+from shotwatch_shots.vocabulary import AnomalyKind, Severity
 
 
 class ShotSummary(Where):
