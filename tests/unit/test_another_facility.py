@@ -19,7 +19,8 @@ from shotwatch_inference.domain.rules import apply_rules
 from shotwatch_ingest.readers.exchange import written_columns
 from shotwatch_ingest.readers.pool import ReaderPool
 from shotwatch_shots.batch import ShotBatch, ShotsMeasured
-from shotwatch_shots.facility import parse_facility
+from shotwatch_shots.device_kinds import DeviceKind
+from shotwatch_shots.facility import FacilityError, parse_facility
 from shotwatch_shots.pulses import epoch_ms, shot_id
 from shotwatch_shots.records import BlockRef, DeviceRecords, FileValidated, ObjectRef
 from shotwatch_shots.vocabulary import AnomalyKind
@@ -183,3 +184,8 @@ async def test_files_become_shots_and_shots_are_measured(files: list[ReadObject]
     mean[batch.pulses == BROKEN_PULSE] = np.nan
     assert world.measured["features"][METER]["energy"] == pytest.approx(mean, nan_ok=True)
     assert read_block(world.blocks[CAMERA]).arrays["image"].shape == (PULSES, 60, 80)
+
+
+def test_a_kind_of_device_that_the_facility_lacks_is_named() -> None:
+    with pytest.raises(FacilityError, match="TestStand has no devices of the kind Spectro"):
+        FACILITY.dataset(DeviceKind.SPECTRO)

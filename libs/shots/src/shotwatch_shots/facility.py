@@ -24,7 +24,10 @@ _DAY_MS = 86_400_000
 
 
 class FacilityError(ValueError):
-    """The facility file is invalid; the message names the file, the line and what is expected there."""
+    """The facility file is invalid, or lacks a kind of device that is needed.
+
+    If it is invalid, the message names the file, the line and what is expected there.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +249,15 @@ class Facility:
         return self._expected_by_series.get(series)
 
     def dataset(self, kind: DeviceKind) -> Dataset:
-        """Return the first dataset of a kind of device: its image, its spectrum, its first energy."""
-        return next(family.datasets[0] for family in self.device_types if family.kind is kind)
+        """Return the first dataset of a kind of device: its image, its spectrum, its first energy.
+
+        Raises:
+            FacilityError: the facility has no devices of this kind.
+        """
+        for family in self.device_types:
+            if family.kind is kind:
+                return family.datasets[0]
+        raise FacilityError(f"{self.name} has no devices of the kind {kind}")
 
     @cached_property
     def _file_patterns(self) -> tuple[tuple[Layout, re.Pattern[str]], ...]:
