@@ -698,13 +698,13 @@ async def test_what_was_added_to_an_hour_of_which_nothing_was_noted_is_found(
         by_command = await take_balance(archive, reconciler, BEGINNING, FOREVER_MS)
         added = await audited.database["reconciliations"].find_one_and_delete({"imbalanced": {"$gt": 0}})
         assert added is not None
-        patrol = Reconciler(archive, audited.collector)
-        await patrol.patrol()
-        by_patrol = {str(slice_) for slice_ in await patrol.due()}
+        rechecking = Reconciler(archive, audited.collector)
+        await rechecking.recheck()
+        by_recheck = {str(slice_) for slice_ in await rechecking.due()}
     finally:
         await mend()
     assert re.search(named, "\n".join(by_command.problems))
-    assert {problem.partition(":")[0] for problem in by_command.problems} <= by_patrol
+    assert {problem.partition(":")[0] for problem in by_command.problems} <= by_recheck
     assert (await take_balance(archive, reconciler, BEGINNING, FOREVER_MS)).adds_up
 
 

@@ -56,7 +56,7 @@ class Windows:
     async def open(self) -> int:
         return 0
 
-    async def strike_off(self, window_id: str, batch_id: str) -> None:
+    async def remove_from_outbox(self, window_id: str, batch_id: str) -> None:
         window = self.stored[window_id]
         left = {id_: batch for id_, batch in window.outbox.items() if id_ != batch_id}
         self.stored[window_id] = replace(window, outbox=left)

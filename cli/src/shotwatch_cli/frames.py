@@ -68,7 +68,7 @@ def recorded_frames(paths: Sequence[Path], skipped: list[SkippedFile]) -> Iterat
         raise Failure(str(error)) from error
     if not found:
         named = printable(", ".join(map(str, paths)))
-        raise Failure(f"{named} holds no image that can be read", f"known are {', '.join(SUFFIXES)}")
+        raise Failure(f"{named} holds no image that can be read", f"supported are {', '.join(SUFFIXES)}")
 
 
 def find_camera(facility: Facility, device: str) -> ExpectedDevices:
@@ -129,7 +129,7 @@ def lights_of(frames: Iterable[Frame], crop: Crop | None, binning: int) -> Light
         names.append(frame.name)
         lights.append(light)
     if len(lights) < 2:
-        raise Failure(f"{len(lights)} frames: a distance takes two")
+        raise Failure(f"a distance needs two frames, not {len(lights)}")
     levels = {kind: saturation_level(limit, kind) for kind, limit in limits.items()}
     saturated = [name for name, (kind, peak) in zip(names, peaks, strict=True) if peak >= levels[kind]]
     return Lights(tuple(names), np.stack(lights), tuple(saturated))

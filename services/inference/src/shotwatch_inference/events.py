@@ -169,7 +169,7 @@ def withdrawals(
     ids = batch.shot_ids
     revisions = dict(zip(ids, batch.revisions.tolist(), strict=True))
     still_true = {(ids[finding.shot], finding.kind) for finding in findings}
-    spoken_of = {id_ for event in earlier for id_ in event.data.supersedes}
+    superseded = {id_ for event in earlier for id_ in event.data.supersedes}
     return [
         _withdrawal(event, revisions[event.subject], publication)
         for event in earlier
@@ -177,7 +177,7 @@ def withdrawals(
         and event.data.kind not in SLOW_CHANGES | {AnomalyKind.SUPERSEDED}
         and event.data.phase is not Phase.CLOSED
         and event.data.revision < revisions[event.subject]
-        and event.id not in spoken_of
+        and event.id not in superseded
     ]
 
 

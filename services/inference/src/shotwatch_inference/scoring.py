@@ -75,7 +75,7 @@ def judge_batch(
     batch: ShotBatch, features: Mapping[str, Features], detector: Detector, false_alarms_per_hour: float
 ) -> Judgement:
     """Judge the shots of a batch by their features and scores."""
-    return detector.judge(batch.series.place.spoken, features, len(batch.pulses), false_alarms_per_hour)
+    return detector.judge(batch.series.place.in_words, features, len(batch.pulses), false_alarms_per_hour)
 
 
 def kinds_of(findings: Iterable[Finding]) -> dict[int, Sequence[AnomalyKind]]:

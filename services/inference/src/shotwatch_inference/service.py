@@ -170,7 +170,7 @@ class Judge:
     def _decide(
         self, batch: ShotBatch, features: Mapping[str, Features], champion: Model | None
     ) -> tuple[list[Finding], Judgement | None]:
-        findings = apply_rules(batch, features, batch.series.place.spoken, self._context.facility)
+        findings = apply_rules(batch, features, batch.series.place.in_words, self._context.facility)
         if champion is None:
             return findings, None
         rate = self._context.settings.false_alarms_per_hour

@@ -147,7 +147,7 @@ class ShotTableSchema:
 
 
 def identifiers(groups: Sequence[str]) -> dict[str, str]:
-    """Return a name for each device that is an identifier: what is no letter, digit or `_` becomes `_`.
+    """Return a name for each device that is an identifier: each other character becomes `_`.
 
     Group names that differ in nothing else get a digest at the end, so a name never means two devices.
     """

@@ -76,9 +76,9 @@ class ReferenceRenewal:
     async def _make_one(self, shots: Sequence[JudgedShot], device: str) -> None:
         for camera in await self._frames.read(shots, [device]):
             if len(camera.times) >= FEWEST_FRAMES:
-                await self._shelve_reference(camera)
+                await self._store_reference(camera)
 
-    async def _shelve_reference(self, camera: CameraFrames) -> None:
+    async def _store_reference(self, camera: CameraFrames) -> None:
         noise = self._calibration_store.newest(camera.device, CalibrationKind.NOISE)
         try:
             reference = await asyncio.to_thread(make_reference, camera.frames, noise)

@@ -182,7 +182,7 @@ def _finite(number: np.generic, dtype: np.dtype[np.generic]) -> np.generic:
     """
     value = dtype.type(number)
     if not math.isfinite(value):
-        raise Unreadable(RecordReason.NOT_FINITE, f"is {value}, no finite number")
+        raise Unreadable(RecordReason.NOT_FINITE, f"is {value}, not a finite number")
     return value
 
 

@@ -68,7 +68,7 @@ def _frame_range(frames: ImageDigest, context: Context) -> tuple[Mask, str]:
 
 
 def _not_finite(spectra: SpectrumDigest, _context: Context) -> tuple[Mask, str]:
-    return ~np.isfinite(spectra.total), "an intensity is no finite number"
+    return ~np.isfinite(spectra.total), "an intensity is not a finite number"
 
 
 def _no_spectrum(spectra: SpectrumDigest, _context: Context) -> tuple[Mask, str]:
