@@ -228,7 +228,7 @@ class Judge:
         observations = observations_of(current, batch)
         events = await self._incident_store.enter(batch, observations, quiet, events_of, none_after_all)
         if events:
-            faults.reach("inference.after_booking")
+            faults.reach("inference.after_incidents")
             context = self._context
             await announce(events, context.archive, context.bus, context.log, batch.last_arrival)
             await self._incident_store.published(batch)
