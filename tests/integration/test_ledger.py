@@ -49,7 +49,7 @@ from shotwatch_simulator.simulation import Simulation, simulate
 from tests.broker import TOPOLOGY
 from tests.facilities import facility_waiting
 
-from .conftest import FOREVER_MS, LATENESS_S, Running, bus_to, impatient
+from .conftest import FOREVER_MS, LATENESS_S, Running, alter_object, bus_to, impatient
 
 START = datetime(2024, 7, 1, 8, tzinfo=UTC)
 SECONDS = timedelta(seconds=5)
@@ -613,7 +613,7 @@ async def test_a_check_is_kept_until_something_changes_or_somebody_asks_again(au
     assert (await take_balance(archive, reconciler, 0, FOREVER_MS)).adds_up
     assert await open_slices(audited) == set()
     document = await audited.one("objects", state="ingested", key={"$regex": "EM-1"})
-    await archive.ledger.note(document["_id"], {"joined_at": epoch_now()})
+    await alter_object(audited.running, document["_id"], joined_at=epoch_now())
     await reconciler.note_changes()
     assert slice_ in await open_slices(audited), "what changed is checked again"
 
@@ -698,13 +698,13 @@ async def test_what_was_added_to_an_hour_of_which_nothing_was_noted_is_found(
         by_command = await take_balance(archive, reconciler, BEGINNING, FOREVER_MS)
         added = await audited.database["reconciliations"].find_one_and_delete({"imbalanced": {"$gt": 0}})
         assert added is not None
-        patrol = Reconciler(archive, audited.collector)
-        await patrol.patrol()
-        by_patrol = {str(slice_) for slice_ in await patrol.due()}
+        rechecking = Reconciler(archive, audited.collector)
+        await rechecking.recheck()
+        by_recheck = {str(slice_) for slice_ in await rechecking.due()}
     finally:
         await mend()
     assert re.search(named, "\n".join(by_command.problems))
-    assert {problem.partition(":")[0] for problem in by_command.problems} <= by_patrol
+    assert {problem.partition(":")[0] for problem in by_command.problems} <= by_recheck
     assert (await take_balance(archive, reconciler, BEGINNING, FOREVER_MS)).adds_up
 
 
@@ -743,7 +743,7 @@ async def test_history_logs_what_two_checks_found_until_it_is_mended(audited: Au
         document = await audited.one("objects", state="ingested", key={"$regex": "EM-1"})
         mend, _ = await raw_file_removed(audited)
         try:
-            await audited.running.archive.ledger.note(document["_id"], {"joined_at": epoch_now() - 1})
+            await alter_object(audited.running, document["_id"], joined_at=epoch_now() - 1)
             await watch.poll()
             assert (unaccounted(), "imbalance" in logged.getvalue()) == (0, False)
             await let_pauses_end(audited)

@@ -17,6 +17,7 @@ from shotwatch_common.archive.devices import LastFrame, LastState
 from shotwatch_common.archive.measurements import Source, of_shot
 from shotwatch_shots.batch import CompletedBatch, ShotBatch
 from shotwatch_shots.calibration import CalibrationConstants
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.drift import Drift, FeatureDrift
 from shotwatch_shots.errors import Bug, Retry
 from shotwatch_shots.feedback import Statement
@@ -32,7 +33,6 @@ from shotwatch_shots.shot import ShotFilter, ShotVerdict
 from shotwatch_shots.vocabulary import (
     AnomalyKind,
     CalibrationKind,
-    DeviceKind,
     FeedbackAction,
     ModelAlias,
     ObjectState,
@@ -150,9 +150,9 @@ async def _good(archive: Archive) -> None:
     outcome = Outcome({"shots": 1}, (Imbalance("shot", "lost"),), tally=Tally({"ingested": 1}, {}, 1))
     await archive.reconciliations.note([SHOTS_SLICE], NOW)
     await archive.reconciliations.write(Reconciled(SHOTS_SLICE, outcome, NOW, 1, ()), NOW)
-    await archive.reprocessings.reach("features", *ALL, NOW)
+    await archive.reprocessings.note_reached("features", *ALL, NOW)
     await archive.retention.begin(NOW)
-    await archive.retention.reach(NOW)
+    await archive.retention.note_deleted(NOW)
     await archive.tables.lease("holder", 60_000)
     await archive.tables.note({(SERIES.place, NOW): [CompletedBatch("batch", WINDOW, NOW)]}, NOW)
     await archive.tables.doubt([KEY], SERIES.place, NOW, NOW)

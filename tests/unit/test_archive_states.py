@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.devices import Devices, LastState
 from shotwatch_common.archive.records import Records
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef, JudgedRecords, ObjectRef
-from shotwatch_shots.vocabulary import DeviceKind
 from tests.support.database import DatabaseInMemory
 
 METER = "LB_A2-EM_1-EnergyMeter-1"

@@ -308,11 +308,16 @@ def test_a_label_is_sent_once_whatever_happens() -> None:
 def test_a_refusal_has_its_kind_and_the_servers_words_and_is_not_repeated(
     status: int, kind: type[Exception]
 ) -> None:
-    problem = {"detail": "the request makes no sense", "mistakes": [{"where": "query.kind", "what": "bad"}]}
+    problem = {
+        "detail": "the request has a value that is not valid",
+        "mistakes": [{"where": "query.kind", "what": "bad"}],
+    }
     with (
         serving(turns(Reply(problem, status))) as server,
         server.client() as client,
-        pytest.raises(kind, match=r"GET /shots/x: .*the request makes no sense; query.kind: bad"),
+        pytest.raises(
+            kind, match=r"GET /shots/x: .*the request has a value that is not valid; query.kind: bad"
+        ),
     ):
         client.shot("x")
     assert len(server.asked) == 1

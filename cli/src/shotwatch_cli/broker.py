@@ -125,7 +125,7 @@ def _event(message: AbstractIncomingMessage) -> AnomalyEvent | None:
         return AnomalyEvent.model_validate_json(message.body)
     except ValidationError:
         stderr.print(
-            f"message {_offset(message)} of the stream is no anomaly event that this version can read"
+            f"message {_offset(message)} of the stream is not an anomaly event that this version can read"
         )
         return None
 

@@ -34,7 +34,7 @@ AddPage = Callable[[bytes], int]
 def search(
     place: Annotated[str, typer.Argument(metavar="PLACE", help="A place, such as LA-A1-11.")],
     where: Annotated[
-        str | None, typer.Argument(metavar="EXPRESSION", help="What is true for the shots.")
+        str | None, typer.Argument(metavar="EXPRESSION", help="Expression that is true for the shots.")
     ] = None,
     start: FromOption = None,
     end: ToOption = None,
@@ -45,7 +45,9 @@ def search(
         Texts, typer.Option(help="Return this of each period: count, mean(x), percentile(x, 95) …")
     ] = None,
     every: Annotated[AggregatePeriod, typer.Option(help="The period of aggregates.")] = AggregatePeriod.HOUR,
-    limit: Annotated[int, typer.Option(min=1, max=_ROWS_OF_PAGE, help="So many rows, without --out.")] = 20,
+    limit: Annotated[
+        int, typer.Option(min=1, max=_ROWS_OF_PAGE, help="Maximum number of rows, without --out.")
+    ] = 20,
     out: Annotated[
         Path | None, typer.Option(dir_okay=False, help="Write all rows to this .csv or .parquet file.")
     ] = None,

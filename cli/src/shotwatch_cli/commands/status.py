@@ -79,11 +79,11 @@ async def _ask(deployment: Deployment) -> dict[str, StatusSection]:
         "champion": _champion,
         "model_problems": _model_problems,
     }
-    parts = await asyncio.gather(*(_or_why_not(ask(deployment)) for ask in asked.values()))
+    parts = await asyncio.gather(*(_or_error(ask(deployment)) for ask in asked.values()))
     return dict(zip(asked, parts, strict=True))
 
 
-async def _or_why_not(asked: Awaitable[StatusSection]) -> StatusSection:
+async def _or_error(asked: Awaitable[StatusSection]) -> StatusSection:
     try:
         return await asked
     except (Failure, *AWAY) as error:

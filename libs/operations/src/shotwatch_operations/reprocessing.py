@@ -127,7 +127,7 @@ class Reprocessing:
         async for minute in self.minutes():
             await self._compute(minute, before)
             before = set(minute.files)
-            await self._archive.reprocessings.reach(*self._order.span, minute.start + 1)
+            await self._archive.reprocessings.note_reached(*self._order.span, minute.start + 1)
             done(minute)
         await self._archive.reprocessings.finish(*self._order.span)
 

@@ -15,9 +15,8 @@ from typing import Any
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from shotwatch_shots.device_kinds import DEVICE_KINDS, DeviceKind
 from shotwatch_shots.place import NO_LEVEL, Place, ShotSeries
-from shotwatch_shots.records import BLOCK_COLUMNS
-from shotwatch_shots.vocabulary import DeviceKind
 
 _STRICT = ConfigDict(extra="forbid")
 _DURATION = re.compile(r"(?P<number>\d+)(?P<unit>ms|s)")
@@ -25,7 +24,10 @@ _DAY_MS = 86_400_000
 
 
 class FacilityError(ValueError):
-    """The facility file is invalid; the message names the file, the line and what is expected there."""
+    """The facility file is invalid, or lacks a kind of device that is needed.
+
+    If it is invalid, the message names the file, the line and what is expected there.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,8 +249,15 @@ class Facility:
         return self._expected_by_series.get(series)
 
     def dataset(self, kind: DeviceKind) -> Dataset:
-        """Return the first dataset of a kind of device: its image, its spectrum, its first energy."""
-        return next(family.datasets[0] for family in self.device_types if family.kind is kind)
+        """Return the first dataset of a kind of device: its image, its spectrum, its first energy.
+
+        Raises:
+            FacilityError: the facility has no devices of this kind.
+        """
+        for family in self.device_types:
+            if family.kind is kind:
+                return family.datasets[0]
+        raise FacilityError(f"{self.name} has no devices of the kind {kind}")
 
     @cached_property
     def _file_patterns(self) -> tuple[tuple[Layout, re.Pattern[str]], ...]:
@@ -374,7 +383,7 @@ def _inconsistencies(facility: Facility) -> list[tuple[tuple[int | str, ...], st
     for n, interval in enumerate(facility.intervals):
         check(("intervals", n, "name"), lambda interval=interval: interval.period_ms, ValueError)
     for n, family in enumerate(facility.device_types):
-        wanted = len(BLOCK_COLUMNS[family.kind])
+        wanted = len(DEVICE_KINDS[family.kind].columns)
         if len(family.datasets) != wanted:
             problems.append((("device_types", n), f"a {family.kind} has {wanted} dataset(s)"))
     if problems:

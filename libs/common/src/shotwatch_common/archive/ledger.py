@@ -94,7 +94,7 @@ class Ledger:
         latest_other = max((at for id_, at in arrivals.items() if id_ != ref.object_id), default=NOT_YET)
         placed = ref.model_copy(update={"arrived_at": max(ref.arrived_at, latest_other + 1)})
         if arrivals.get(ref.object_id) != placed.arrived_at:
-            await self.note(ref.object_id, {"arrived_at": placed.arrived_at})
+            await self._set(ref.object_id, {"arrived_at": placed.arrived_at})
         return placed
 
     async def seen(self, object_ids: Sequence[str]) -> dict[str, LastSeen]:
@@ -228,11 +228,10 @@ class Ledger:
 
     async def note_joined(self, object_id: str, facts: JoinFacts) -> None:
         """Record that the object's records were joined into shots, with facts about its records."""
-        await self.note(object_id, {**encoded_facts(facts), "joined_at": epoch_now()})
+        await self._set(object_id, {**encoded_facts(facts), "joined_at": epoch_now()})
 
-    async def note(self, object_id: str, facts: Filter) -> None:
-        """Store facts about an object without changing its state."""
-        await self._objects.update_one({"_id": object_id}, {"$set": facts})
+    async def _set(self, object_id: str, fields: Filter) -> None:
+        await self._objects.update_one({"_id": object_id}, {"$set": fields})
 
     async def find(self, object_id: str) -> ObjectEntry | None:
         document = await self._objects.find_one({"_id": object_id})

@@ -92,7 +92,7 @@ class Windows:
         except (Bug, OperationFailure) as error:
             raise Bug(f"window {window.id} cannot be written: {error}") from error
 
-    async def strike_off(self, window_id: str, batch_id: str) -> None:
+    async def remove_from_outbox(self, window_id: str, batch_id: str) -> None:
         """Remove a published batch's message from the outbox.
 
         This counts as a change, so a process that read the window earlier cannot put the message back.

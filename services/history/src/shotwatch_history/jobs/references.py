@@ -13,9 +13,10 @@ from shotwatch_history.settings import HistorySettings
 from shotwatch_physics.noise import NoiseModel
 from shotwatch_physics.reference import make_reference
 from shotwatch_shots.calibration import CalibrationConstants
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.shot import JudgedShot, ShotFilter
-from shotwatch_shots.vocabulary import CalibrationKind, DeviceKind
+from shotwatch_shots.vocabulary import CalibrationKind
 
 MOST_FRAMES = 200
 FEWEST_FRAMES = 100
@@ -75,9 +76,9 @@ class ReferenceRenewal:
     async def _make_one(self, shots: Sequence[JudgedShot], device: str) -> None:
         for camera in await self._frames.read(shots, [device]):
             if len(camera.times) >= FEWEST_FRAMES:
-                await self._shelve_reference(camera)
+                await self._store_reference(camera)
 
-    async def _shelve_reference(self, camera: CameraFrames) -> None:
+    async def _store_reference(self, camera: CameraFrames) -> None:
         noise = self._calibration_store.newest(camera.device, CalibrationKind.NOISE)
         try:
             reference = await asyncio.to_thread(make_reference, camera.frames, noise)
