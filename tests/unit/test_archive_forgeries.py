@@ -182,7 +182,7 @@ READERS: Mapping[str, Mapping[str, Reader]] = {
         "in_bucket": lambda a: a.known_objects.in_bucket("data", list(ObjectState)),
         "known": lambda a: a.known_objects.find([ID, FORGED]),
         "versions": lambda a: a.known_objects.versions([KEY]),
-        "known_keys": lambda a: a.known_objects.known_keys([KEY]),
+        "of_keys": lambda a: a.known_objects.of_keys([KEY]),
         "arrived": lambda a: a.known_objects.arrived(*ALL),
         "first_arrival": lambda a: a.known_objects.first_arrival(*ALL),
         "first_folder": lambda a: a.known_objects.first_folder(""),

@@ -1,18 +1,18 @@
 """The objects of the ledger as reconciliation reads them."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 from shotwatch_common.archive.driver import Database
 from shotwatch_common.archive.earliest import earliest, first
 from shotwatch_common.archive.ledger_documents import KNOWN_FIELDS, decoded_known
-from shotwatch_common.archive.readable import all_readable, number, readable, text
-from shotwatch_common.archive.secantus_gaps import at_least
+from shotwatch_common.archive.readable import all_readable, id_of, number, readable, text
+from shotwatch_common.archive.secantus_gaps import among, at_least
 from shotwatch_shots.reconciliation.sides import KnownObject
 from shotwatch_shots.vocabulary import ObjectState
 
 LAST_CHARACTER = "\U0010ffff"
 """The last Unicode character. It ends the range of all keys with a prefix."""
-_AT_ONCE = 500
 _NAME = "objects"
 
 
@@ -29,7 +29,7 @@ class KnownObjects:
 
     async def located_at(self, keys: Sequence[str]) -> list[KnownObject]:
         """Return the objects that are stored under one of these keys, in any bucket."""
-        found = self._objects.find({"location.key": {"$in": list(keys)}}, KNOWN_FIELDS)
+        found = among(self._objects, "location.key", keys, KNOWN_FIELDS)
         return await all_readable(found, decoded_known, _NAME)
 
     async def in_bucket(self, bucket: str, states: Sequence[ObjectState]) -> list[KnownObject]:
@@ -40,20 +40,20 @@ class KnownObjects:
 
     async def find(self, object_ids: Sequence[str]) -> list[KnownObject]:
         """Return those of these objects that the ledger has."""
-        found = self._objects.find({"_id": {"$in": list(object_ids)}}, KNOWN_FIELDS)
+        found = among(self._objects, "_id", object_ids, KNOWN_FIELDS)
         return await all_readable(found, decoded_known, _NAME)
 
     async def versions(self, keys: Sequence[str]) -> list[KnownObject]:
         """Return every version of the files with these keys."""
-        found = self._objects.find({"key": {"$in": list(keys)}}, KNOWN_FIELDS)
+        found = among(self._objects, "key", keys, KNOWN_FIELDS)
         return await all_readable(found, decoded_known, _NAME)
 
-    async def known_keys(self, keys: Sequence[str]) -> set[str]:
-        """Return those of these keys under which an object arrived; any number may be passed."""
-        known: set[str] = set()
-        for n in range(0, len(keys), _AT_ONCE):
-            found = self._objects.find({"key": {"$in": list(keys[n : n + _AT_ONCE])}}, {"key": 1})
-            known |= set(await all_readable(found, lambda each: text(each["key"]), _NAME))
+    async def of_keys(self, keys: Sequence[str]) -> Mapping[str, set[str]]:
+        """Return the ids of the objects that arrived under each of these keys, by key."""
+        known: defaultdict[str, set[str]] = defaultdict(set)
+        found = among(self._objects, "key", keys, {"key": 1})
+        async for key, id_ in readable(found, lambda each: (text(each["key"]), id_of(each)), _NAME):
+            known[key].add(id_)
         return known
 
     async def arrived(self, start_ms: int, end_ms: int) -> list[KnownObject]:
