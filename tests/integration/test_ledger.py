@@ -777,8 +777,8 @@ async def test_what_is_wrong_is_named_and_nothing_else(
     assert {each for each, _ in found} == {equality}
     wrong = [f"{imbalance.subject}: {imbalance.wrong}" for _, imbalance in found]
     subjects = {imbalance.subject for _, imbalance in found}
-    # A shot and its pulse, several shots, a file and its note, or two events.
-    some_shots = (shot_of_another_place, batch_never_judged, batch_removed)
+    # A shot and its batch, several shots, a file and its note, or two events.
+    some_shots = (shot_of_another_place, pulse_opened_again, batch_never_judged, batch_removed)
     of_several = spoil in (*some_shots, ledger_entry_removed, event_added_twice)
     assert len(subjects) == 1 or of_several, wrong
     assert any(re.match(named, each) for each in wrong), wrong
