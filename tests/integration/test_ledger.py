@@ -888,7 +888,7 @@ async def test_what_was_added_to_an_hour_of_which_nothing_was_noted_is_found(
     archive, reconciler = audited.running.archive, audited.reconciler
     mend, named = await placed_in_another_hour(audited, collection, epoch_ms(LONG_BEFORE))
     try:
-        by_command = await take_balance(archive, reconciler, BEGINNING, FOREVER_MS)
+        by_command = await take_balance(archive, reconciler, BEGINNING, FOREVER_MS, recheck=True)
         added = await audited.database["reconciliations"].find_one_and_delete({"imbalanced": {"$gt": 0}})
         assert added is not None
         patrol = Reconciler(archive, audited.collector)

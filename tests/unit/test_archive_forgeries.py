@@ -178,6 +178,7 @@ READERS: Mapping[str, Mapping[str, Reader]] = {
         "tally": lambda a: a.ledger.tally(*ALL),
         "objects": lambda a: a.ledger.objects(*ALL),
         "located": lambda a: a.known_objects.located("", "zzz"),
+        "end_of_part": lambda a: a.known_objects.end_of_part("", "zzz", 1),
         "located_at": lambda a: a.known_objects.located_at([KEY]),
         "in_bucket": lambda a: a.known_objects.in_bucket("data", list(ObjectState)),
         "known": lambda a: a.known_objects.find([ID, FORGED]),

@@ -3,10 +3,10 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from shotwatch_common.archive.driver import Database
+from shotwatch_common.archive.driver import Database, Document, Filter
 from shotwatch_common.archive.earliest import earliest, first
 from shotwatch_common.archive.ledger_documents import KNOWN_FIELDS, decoded_known
-from shotwatch_common.archive.readable import all_readable, id_of, number, readable, text
+from shotwatch_common.archive.readable import all_readable, id_of, number, readable, readable_one, text
 from shotwatch_common.archive.secantus_gaps import among, at_least
 from shotwatch_shots.reconciliation.sides import KnownObject
 from shotwatch_shots.vocabulary import ObjectState
@@ -22,9 +22,19 @@ class KnownObjects:
     def __init__(self, database: Database) -> None:
         self._objects = database[_NAME]
 
+    async def end_of_part(self, after: str, last: str, most: int) -> str:
+        """Return the location key at which the first `most` objects with after < key <= last end.
+
+        That is `last` if there are fewer. More objects may have the returned key: other versions of a file.
+        """
+        within = self._objects.find(_located(after, last), {"location": 1}).sort("location.key", 1)
+        keys = [document async for document in within.limit(most)]
+        found = readable_one(keys[-1], _key, _NAME) if len(keys) == most else None
+        return last if found is None else found
+
     async def located(self, after: str, last: str) -> list[KnownObject]:
         """Return the objects with after < location key <= last, in all buckets."""
-        found = self._objects.find({"location.key": {"$gt": after, "$lte": last}}, KNOWN_FIELDS)
+        found = self._objects.find(_located(after, last), KNOWN_FIELDS)
         return await all_readable(found, decoded_known, _NAME)
 
     async def located_at(self, keys: Sequence[str]) -> list[KnownObject]:
@@ -70,7 +80,7 @@ class KnownObjects:
         later = {"$gt": f"{after}/{LAST_CHARACTER}", "$lt": LAST_CHARACTER}
         return await first(
             lambda: self._objects.find({"location.key": later}, {"location": 1}).sort("location.key", 1),
-            lambda each: text(each["location"]["key"]).partition("/")[0],
+            lambda each: _key(each).partition("/")[0],
             _NAME,
         )
 
@@ -91,3 +101,11 @@ class KnownObjects:
             lambda each: number(each["since"]),
             _NAME,
         )
+
+
+def _located(after: str, last: str) -> Filter:
+    return {"location.key": {"$gt": after, "$lte": last}}
+
+
+def _key(document: Document) -> str:
+    return text(document["location"]["key"])

@@ -63,7 +63,9 @@ class ObjectSides:
             while after != prefix + LAST_CHARACTER:
                 page = await self._store.page(bucket, prefix, after, PAGE)
                 last = page[-1].key if len(page) == PAGE else prefix + LAST_CHARACTER
-                yield await self._folder(bucket, page, after, last)
+                # Where the bucket lost many objects, the ledger has more than a page up to that key.
+                last = await self._archive.known_objects.end_of_part(after, last, PAGE)
+                yield await self._folder(bucket, [each for each in page if each.key <= last], after, last)
                 after = last
 
     async def block_folders(self, day: str) -> AsyncIterator[Outcome]:
