@@ -164,7 +164,7 @@ class DocumentCursor:
 
 
 def _decoded(answered: Filter) -> Document:
-    assert isinstance(answered, RawBSONDocument)  # as the client is told to
+    assert isinstance(answered, RawBSONDocument)  # the document class of the client
     content = bytes(answered.raw)
     try:
         return bson.decode(content, _EXACT)
