@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bson.datetime_ms import DatetimeMS
 
 from shotwatch_common import metrics, rights
 from shotwatch_common.archive import Archive
@@ -64,8 +65,9 @@ WRONG: dict[str, Any] = {
     "list": [7],
     "document": {"x": "y"},
     "bytes": b"x\x9c\xff",
+    "date": DatetimeMS(2**60),
 }
-"""Values of which most are wrong for any field."""
+"""Values of which most are wrong for any field. Python has no value for the date, of the year 36 million."""
 ONE_FOR_ALL = (
     "counters",
     "retention",
@@ -325,8 +327,12 @@ async def _stored() -> tuple[DatabaseClient, Archive]:
 
 
 def _forgeries(good: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield forged copies of a document: only its id, each field left out, and each with each wrong value."""
+    """Yield forged copies of a document.
+
+    They have only its id, a date that the driver cannot decode, a field left out, or a wrong value.
+    """
     yield "only its id", {}
+    yield "with a further date", {**good, "further": WRONG["date"]}
     for field in good:
         yield f"without {field}", {name: value for name, value in good.items() if name != field}
         for name, value in WRONG.items():

@@ -2,6 +2,7 @@
 
 import io
 import json
+import struct
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -457,7 +458,9 @@ def test_shots_by_value_are_the_pages_of_an_arrow_stream() -> None:
 
 def test_an_answer_that_is_no_arrow_stream_is_reported() -> None:
     whole = arrow(["a", "b"]).body
-    for body in (b"", b"{}", whole[: len(whole) // 2], b"\xff" * 100):
+    outside = whole.replace(struct.pack("<3i", 0, 1, 2), struct.pack("<3i", 0, 1, 2**30), 1)
+    assert outside != whole
+    for body in (b"", b"{}", whole[: len(whole) // 2], b"\xff" * 100, outside):
         with (
             serving(turns(Reply(body))) as server,
             server.client() as client,

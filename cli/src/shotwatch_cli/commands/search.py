@@ -13,7 +13,7 @@ import typer
 
 from shotwatch_cli.answers import Answer
 from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
-from shotwatch_cli.failures import Misuse
+from shotwatch_cli.failures import Failure, Misuse
 from shotwatch_cli.options import FromOption, IntervalOption, JsonOption, ToOption
 from shotwatch_cli.output import print_json, stderr, stdout, table
 from shotwatch_cli.rest import Parameter
@@ -145,13 +145,27 @@ def _parquet_writer(out: Path, opened: ExitStack) -> AddPage:
     writers: list[pq.ParquetWriter] = []
 
     def add(page: bytes) -> int:
-        rows = pa.ipc.open_stream(page).read_all().replace_schema_metadata()
+        rows = _checked_rows(page)
         if not writers:
             writers.append(opened.enter_context(pq.ParquetWriter(out, rows.schema, compression="zstd")))
         writers[0].write_table(rows)
         return len(rows)
 
     return add
+
+
+def _checked_rows(page: bytes) -> pa.Table:
+    """Return the rows of an Arrow stream.
+
+    Raises:
+        Failure: it is not one, or its offsets lie outside of it.
+    """
+    try:
+        rows = pa.ipc.open_stream(page).read_all().replace_schema_metadata()
+        rows.validate(full=True)
+    except (pa.ArrowException, OSError) as error:
+        raise Failure(f"the answer of the REST API is not an Arrow stream: {error}") from error
+    return rows
 
 
 _WRITERS: Mapping[str, tuple[str, Callable[[Path, ExitStack], AddPage]]] = {
