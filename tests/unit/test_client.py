@@ -457,8 +457,8 @@ def test_shots_by_value_are_the_pages_of_an_arrow_stream() -> None:
 
 
 def test_an_answer_that_is_no_arrow_stream_is_reported() -> None:
-    whole = arrow(["a", "b"]).body
-    outside = whole.replace(struct.pack("<3i", 0, 1, 2), struct.pack("<3i", 0, 1, 2**30), 1)
+    whole = arrow(["abc", "defgh"]).body
+    outside = whole.replace(struct.pack("<3i", 0, 3, 8), struct.pack("<3i", 0, 3, 2**30))
     assert outside != whole
     for body in (b"", b"{}", whole[: len(whole) // 2], b"\xff" * 100, outside):
         with (

@@ -286,6 +286,12 @@ def test_a_file_with_another_number_of_rows_than_its_manifest_states_is_refused(
         list(row_groups(file, SCHEMA, searching().pruning, 4))
 
 
+def test_a_file_with_an_enormous_description_is_refused() -> None:
+    content = file_of(TABLE.replace_schema_metadata({"about": "x" * 9_000_000}), 400)
+    with pytest.raises(ValueError, match="description"):
+        list(row_groups(pa.PythonFile(io.BytesIO(content), mode="r"), SCHEMA, searching().pruning, 400))
+
+
 LONG = pa.DictionaryArray.from_arrays(pa.array([0] * 400, pa.int32()), pa.array(["x" * 400_000]))
 MANY = pa.array([["x"] * 1000] * 400, pa.list_(pa.field("element", pa.string())))
 

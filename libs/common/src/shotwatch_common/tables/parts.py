@@ -17,6 +17,8 @@ Keys of objects are the longest texts: 1 KiB at most, so an hour at 10 Hz has 40
 """
 MOST_IN_LIST = 256
 """Most elements in the list of a row, on average."""
+MOST_DESCRIPTION_BYTES = 8 << 20
+"""Most bytes of the description of a file's columns: 1,000 columns take some 0.3 MB."""
 _ELEMENT = ".list.element"
 _WORDS = pa.dictionary(pa.int32(), pa.string())
 
@@ -89,8 +91,10 @@ def row_groups(
         rows: number of rows that the file has by its manifest.
 
     Raises:
-        ValueError: it is not such a file, a row group is larger, or the file has another number of rows.
+        ValueError: it is not such a file, its description or a row group is too large, or the number of its
+            rows is another.
     """
+    _require_small_description(file)
     fragment = _format(schema).make_fragment(file)
     if fragment.metadata.num_rows != rows:
         raise ValueError(f"it has {fragment.metadata.num_rows:,} rows, not {rows:,}")
@@ -98,6 +102,18 @@ def row_groups(
         if any(each.num_rows > ROWS_PER_GROUP for each in group.row_groups):
             raise ValueError(f"a row group has more than {ROWS_PER_GROUP:,} rows")
         yield _RowGroup(group, schema)
+
+
+def _require_small_description(file: pa.NativeFile) -> None:
+    """Require that what a Parquet file has at its end, a description of its columns, is small.
+
+    The four bytes before the last four are its length (https://parquet.apache.org/docs/file-format).
+    """
+    file.seek(max(file.size() - 8, 0))
+    length = int.from_bytes(file.read(4), "little")
+    if length > MOST_DESCRIPTION_BYTES:
+        raise ValueError(f"its description has {length:,} bytes")
+    file.seek(0)
 
 
 def _format(schema: pa.Schema) -> ds.ParquetFileFormat:
