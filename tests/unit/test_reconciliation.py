@@ -178,6 +178,8 @@ def test_a_dead_lettered_object_lies_where_it_was_before() -> None:
         moved = replace(known, location=location)
         (wrong,) = compare_places([moved], {"a": RAW_KEYS}, BUCKETS, NOW).imbalances
         assert wrong.wrong == f"dead_lettered, and its location is {'/'.join(location or ('nowhere',))}"
+    rejected = replace(known, location=REJECTED, states=before | {ObjectState.REJECTED}, reason="bug")
+    assert compare_places([rejected], {"a": RAW_KEYS}, BUCKETS, NOW).total == 0
     expired = replace(known, location=RAW, states=before | {ObjectState.EXPIRED})
     assert compare_places([expired], {"a": RAW_KEYS}, BUCKETS, NOW).total == 0
 

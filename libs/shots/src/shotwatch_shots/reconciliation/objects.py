@@ -180,7 +180,9 @@ def _state_implied(each: KnownObject, raw: Collection[str], buckets: Buckets) ->
         return ObjectState.INGESTED
     if bucket == buckets.data and folder == "ignored" and name in fitting:
         return ObjectState.IGNORED
-    if bucket == buckets.error and folder == each.reason and name in fitting:
+    # A dead-lettered object has the reason for which it was dead-lettered, and keeps its folder.
+    of_reason = folder == each.reason or each.state is ObjectState.DEAD_LETTERED
+    if bucket == buckets.error and of_reason and name in fitting:
         return ObjectState.REJECTED
     return None
 
