@@ -13,14 +13,13 @@ import pyarrow as pa
 from shotwatch_common.archive import Archive
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.tables.archived import ArchivedShots
-from shotwatch_common.tables.manifest import TableFile, day_start
+from shotwatch_common.tables.manifest import DAY_MS, HOUR_MS, TableFile, day_start
 from shotwatch_common.tables.object_file import ANSWER_S, ObjectFile
 from shotwatch_common.tables.parts import MemoryPart, TablePart, row_groups
 from shotwatch_common.tables.schema import ShotTableSchema
 from shotwatch_common.tables.search import TableSearch
 from shotwatch_common.tables.table_store import TableStore
 from shotwatch_query.domain.pages import Span
-from shotwatch_shots.durations import DAY_MS, HOUR_MS
 from shotwatch_shots.facility import Facility
 from shotwatch_shots.place import Place
 

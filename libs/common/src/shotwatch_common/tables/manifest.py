@@ -13,7 +13,6 @@ from typing import Self
 import pyarrow as pa
 from pydantic import ValidationError
 
-from shotwatch_shots.durations import DAY_MS, HOUR_MS
 from shotwatch_shots.message import Message
 from shotwatch_shots.place import Place
 from shotwatch_shots.pulses import epoch_ms, instant
@@ -21,6 +20,8 @@ from shotwatch_shots.pulses import epoch_ms, instant
 MANIFEST = "_manifest.json"
 """The name of a manifest in the folder of its day. Readers of data sets skip names that begin with `_`."""
 SUFFIX = ".parquet"
+HOUR_MS = 3_600_000
+DAY_MS = 86_400_000
 GRACE_MS = 900_000
 """Time for which a file stays after its replacement, so that readers of the earlier manifest find it (ms)."""
 MAX_MANIFEST_BYTES = 1 << 20

@@ -3,12 +3,11 @@
 from shotwatch_common.tables.aggregation import MOST_VALUES
 from shotwatch_common.tables.parquet import ROWS_PER_GROUP
 from shotwatch_common.tables.search import TableSearch
-from shotwatch_query.domain.pages import Span
+from shotwatch_query.domain.pages import DAY_MS, Span
 from shotwatch_query.errors import BadRequest
 from shotwatch_query.expressions import TableQuestion
 from shotwatch_query.reservation import Reservation
 from shotwatch_query.shot_tables import TablePlan
-from shotwatch_shots.durations import DAY_MS
 from shotwatch_shots.expressions.aggregates import AggregatePeriod
 
 MOST_READ = 300_000_000
