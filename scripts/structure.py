@@ -46,7 +46,7 @@ LIMITS = {
     "dependencies declared and not used": 0,
     "dependencies imported and not declared": 0,
     "state in modules": 7,
-    "long modules": 3,
+    "long modules": 2,
 }
 """The largest figure that passes. Lower a limit when the code has improved; never raise one."""
 

@@ -20,7 +20,8 @@ from shotwatch_ingest.readers.exchange import written_columns
 from shotwatch_ingest.readers.pool import ReaderPool
 from shotwatch_shots.batch import ShotBatch, ShotsMeasured
 from shotwatch_shots.device_kinds import DeviceKind
-from shotwatch_shots.facility import FacilityError, parse_facility
+from shotwatch_shots.facility import FacilityError
+from shotwatch_shots.facility_parsing import parse_facility
 from shotwatch_shots.pulses import epoch_ms, shot_id
 from shotwatch_shots.records import BlockRef, DeviceRecords, FileValidated, ObjectRef
 from shotwatch_shots.vocabulary import AnomalyKind

@@ -93,7 +93,7 @@ def test_a_single_shot_file_holds_one_pulse_of_one_device(tmp_path: Path) -> Non
         (("--places", "LA-A2", "--inject", "sabotage"), "sabotage is not an anomaly"),
         (("--places", "LA-A2", "--inject", "hot_spot:much"), "hot_spot:much is not an anomaly"),
         (("--places", "LA-A2", "--places", "LA-A3-31", "--single-shot"), "files of one interval"),
-        (("--places", "LA-A2", "--start", "noon"), "'noon' is no time"),
+        (("--places", "LA-A2", "--start", "noon"), "'noon' is not a time"),
         ((), "Missing option"),
     ],
 )

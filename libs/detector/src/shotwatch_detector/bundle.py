@@ -1,11 +1,11 @@
 """The model bundle: a folder with all parts of a detector.
 
-- `autoencoder.tflite`: the network, (n, h, w, 1) → (n, h, w, 1), normalised images.
-- `autoencoder.keras`: the same network for further training. Scoring does not read it.
-- `bundle.json`: `BundleManifest`, what it was made of, and the references of every device.
-- `cameras.npz`: arrays of each camera, in the order of the manifest's `cameras`. Maps are float32 (c, h, w):
-  `reference`, `residual_centre`, `residual_sigma`, `pattern_mean`, `rest_centre` and `rest_sigma`. Patterns
-  are `patterns` (c, k, h, w) and `pattern_spread` (c, k). `peak` is (c,), float64.
+autoencoder.tflite   the network, (n, h, w, 1) → (n, h, w, 1), normalised images
+autoencoder.keras    the same network for further training; scoring does not read it
+bundle.json          `BundleManifest`: what it was made of, and the references of every device
+cameras.npz          float32 (c, h, w), in the order of the manifest's `cameras`:
+                     `reference`, `residual_centre`, `residual_sigma`, `pattern_mean`, `rest_centre`,
+                     `rest_sigma`; `patterns` (c, k, h, w), `pattern_spread` (c, k); and `peak` (c,), float64
 """
 
 import lzma

@@ -11,8 +11,9 @@ from shotwatch_common.archive.unused_sources import source_id
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.columns import checked_cast, pack, unpack_integers
 from shotwatch_shots.device_kinds import DeviceKind
+from shotwatch_shots.durations import duration_ms
 from shotwatch_shots.errors import Bug
-from shotwatch_shots.facility import Interval, duration_ms
+from shotwatch_shots.facility import Interval
 from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.pulses import WINDOW_MS, pulses_per_window, window_id
 from shotwatch_shots.reconciliation.sides import ClosedWindow, FileVersion, JoinedRows
