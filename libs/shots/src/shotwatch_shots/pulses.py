@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_shots.facility import Interval, duration_ms
+from shotwatch_shots.durations import duration_ms
+from shotwatch_shots.facility import Interval
 from shotwatch_shots.place import ShotSeries
 
 WINDOW_MS = 60_000
