@@ -44,12 +44,12 @@ async def test_a_search_is_returned_as_it_was_saved_last(world: World) -> None:
     [
         ({"where": "scor > 1"}, 422, "did you mean score"),
         ({"place": ["LZ"]}, 404, "has no place LZ"),
-        ({"place": []}, 422, "makes no sense"),
-        ({"where": "a" * 4001}, 422, "makes no sense"),
+        ({"place": []}, 422, "a value that is not valid"),
+        ({"where": "a" * 4001}, 422, "a value that is not valid"),
         ({"columns": ["scor"]}, 422, "there is no column scor"),
-        ({"columns": ["x" * 201]}, 422, "makes no sense"),
-        ({"from": "2022-07-01"}, 422, "makes no sense"),
-        ({"every": "year"}, 422, "makes no sense"),
+        ({"columns": ["x" * 201]}, 422, "a value that is not valid"),
+        ({"from": "2022-07-01"}, 422, "a value that is not valid"),
+        ({"every": "year"}, 422, "a value that is not valid"),
     ],
     ids=["expression", "place", "no place", "too long", "column", "long name", "a span", "period"],
 )

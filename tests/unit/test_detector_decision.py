@@ -11,7 +11,7 @@ from shotwatch_detector.decision import Judgement, judge
 from shotwatch_detector.sentences import chance_of, explain
 from shotwatch_detector.statistics import RUN, Baseline, Tail
 from shotwatch_shots.event import Contribution
-from shotwatch_shots.features import FEATURE_SPECS, INDICATORS
+from shotwatch_shots.features.catalogue import FEATURE_SPECS, INDICATORS
 from shotwatch_shots.features.severities import SEVERITY_LIMITS
 from shotwatch_shots.features.spec import Side
 from shotwatch_shots.vocabulary import AnomalyKind, Severity

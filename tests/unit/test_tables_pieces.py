@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from shotwatch_common.tables import parts
 from shotwatch_common.tables.manifest import TableFile
 from shotwatch_common.tables.parts import row_groups
 from shotwatch_common.tables.pieces import read_pieces, write_pieces
@@ -142,6 +143,70 @@ async def test_a_device_and_a_feature_that_the_file_lacks_are_missing() -> None:
 def test_what_is_no_description_of_pieces_is_refused(damaged: bytes) -> None:
     with pytest.raises(ValueError, match="not the description of pieces"):
         read_pieces(damaged)
+
+
+def test_a_small_description_that_would_be_unpacked_to_an_enormous_one_is_refused() -> None:
+    enormous = pa.compress(b"x" * 9_000_000, codec="zstd", asbytes=True)
+    assert len(enormous) < 10_000
+    with pytest.raises(ValueError, match="9,000,000 bytes"):
+        read_pieces((9_000_000).to_bytes(4, "little") + enormous)
+    with pytest.raises(ValueError, match="not the description of pieces"):
+        read_pieces((1_000).to_bytes(4, "little") + enormous)
+
+
+LONG = pa.DictionaryArray.from_arrays(pa.array([0] * ROWS, pa.int32()), pa.array(["x" * 40_000]))
+MANY = pa.array([["x"] * 300] * ROWS, pa.list_(pa.string()))
+FIXED = pa.array([b"x" * 40_000] * ROWS, pa.binary(40_000)).dictionary_encode()
+
+
+@pytest.mark.parametrize(
+    ("column", "why"),
+    [(LONG, "200,000,000"), (MANY, "elements"), (FIXED, "a type")],
+    ids=["texts", "list", "fixed"],
+)
+@pytest.mark.parametrize("with_pieces", [True, False])
+async def test_a_small_file_whose_columns_are_large_in_memory_is_refused(
+    column: pa.Array, why: str, with_pieces: bool
+) -> None:
+    table = table_of().append_column("C.text", column)
+    stored = Stored(table)
+    assert stored.file.pieces_size
+    if not with_pieces:
+        stored.file = stored.file.model_copy(update={"pieces_at": 0, "pieces_size": 0})
+    assert stored.file.size < 2_000_000
+    with pytest.raises(ValueError, match=why):
+        await stored.read(table.schema, ["time", "C.text"])
+
+
+async def test_a_read_is_bounded_over_all_its_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = table_of()
+    one, all_three = ["A.energy"], [f"{device}.energy" for device in DEVICES]
+    monkeypatch.setattr(parts, "MOST_BYTES", 45_000)
+    assert (await Stored(table).read(table.schema, one)).num_rows == ROWS
+    with pytest.raises(ValueError, match="more than 45,000 bytes"):
+        await Stored(table).read(table.schema, all_three)
+
+
+async def test_another_number_of_rows_than_the_manifest_states_is_refused() -> None:
+    table = table_of()
+    stored = Stored(table)
+    stored.file = stored.file.model_copy(update={"rows": 7})
+    with pytest.raises(ValueError, match="5,000 rows, not 7"):
+        await stored.read(table.schema, ["B.energy"])
+
+
+async def test_a_piece_of_another_file_is_refused() -> None:
+    table = table_of()
+    stored, shorter = Stored(table), Stored(table_of(4_000))
+    at, size = shorter.file.pieces_at, shorter.file.pieces_size
+    stored.content += shorter.content[at : at + size]
+    forged = {"pieces_at": stored.file.size, "pieces_size": size, "size": len(stored.content)}
+    stored.file = stored.file.model_copy(update=forged)
+    with pytest.raises(ValueError, match="4,000 rows, not 5,000"):
+        await stored.read(table.schema, ["B.energy"])
+    stored.file = stored.file.model_copy(update={"size": 1_000})
+    with pytest.raises(ValueError, match="outside"):
+        await stored.read(table.schema, ["B.energy"])
 
 
 def test_equal_tables_have_equal_files() -> None:

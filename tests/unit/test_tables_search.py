@@ -201,9 +201,11 @@ def file_of(table: pa.Table, rows_per_group: int) -> bytes:
     return sink.getvalue()
 
 
-def groups_of(file: io.BytesIO, search: TableSearch, schema: pa.Schema = SCHEMA) -> Iterator[TablePart]:
+def groups_of(
+    file: io.BytesIO, search: TableSearch, schema: pa.Schema = SCHEMA, rows: int = 400
+) -> Iterator[TablePart]:
     whole = ParquetPiece(pa.PythonFile(file, mode="r"))
-    return row_groups(TableColumns(schema, lambda _: whole), search.pruning, search.inputs)
+    return row_groups(TableColumns(schema, rows, lambda _: whole), search.pruning, search.inputs)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +267,56 @@ def test_a_file_with_larger_row_groups_is_refused() -> None:
     many = pa.table({"time": pa.array([0] * 70_000, SCHEMA.field("time").type)})
     file = io.BytesIO(file_of(many, 70_000))
     with pytest.raises(ValueError, match="65,536"):
-        list(groups_of(file, searching(start=-1)))
+        list(groups_of(file, searching(start=-1), rows=70_000))
+
+
+@pytest.mark.parametrize(
+    ("where", "all_match"),
+    [
+        ("time > 0001-01-02", True),
+        ("time != 9999-12-31", True),
+        ("time < 1600-01-01 or time > 2500-01-01", False),
+    ],
+)
+def test_times_that_arrow_does_not_have_are_compared(where: str, all_match: bool) -> None:
+    search = searching(where)
+    file = io.BytesIO(file_of(TABLE, 40))
+    expected = OURS["shot"].tolist() if all_match else []
+    assert found(search, groups_of(file, search)) == expected
+
+
+def test_a_file_with_another_number_of_rows_than_its_manifest_states_is_refused() -> None:
+    """What a search costs is estimated by the manifest."""
+    file = io.BytesIO(file_of(TABLE, 40))
+    with pytest.raises(ValueError, match="400 rows, not 4"):
+        list(groups_of(file, searching(), rows=4))
+
+
+def test_a_file_with_an_enormous_description_is_refused() -> None:
+    content = file_of(TABLE.replace_schema_metadata({"about": "x" * 9_000_000}), 400)
+    with pytest.raises(ValueError, match="description"):
+        list(groups_of(io.BytesIO(content), searching()))
+
+
+LONG = pa.DictionaryArray.from_arrays(pa.array([0] * 400, pa.int32()), pa.array(["x" * 400_000]))
+MANY = pa.array([["x"] * 1000] * 400, pa.list_(pa.field("element", pa.string())))
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "why"), [("text", LONG, "160,000,000"), ("kinds", MANY, "elements")]
+)
+def test_small_files_whose_columns_are_large_in_memory_are_refused(
+    name: str, column: pa.Array, why: str
+) -> None:
+    """A text that repeats, and a list of equal texts, take a few bytes in a file."""
+    content = file_of(TABLE.drop_columns("kinds").append_column(name, column), 400)
+    assert len(content) < 100_000
+    schema = pa.schema(
+        [*TABLE.drop_columns("kinds").schema, (name, column.type if name == "kinds" else pa.string())]
+    )
+    [group] = groups_of(io.BytesIO(content), searching(), schema)
+    with pytest.raises(ValueError, match=why):
+        group.read(["time", name])
 
 
 def test_a_column_that_a_file_lacks_is_missing() -> None:

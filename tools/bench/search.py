@@ -26,7 +26,7 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.facility_file import load_facility
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.tables.aggregation import aggregated, with_values
-from shotwatch_common.tables.manifest import DAY_MS, HOUR_MS, DayManifest, TableFile, day_folder, day_start
+from shotwatch_common.tables.manifest import DayManifest, TableFile, day_folder, day_start
 from shotwatch_common.tables.pieces import write_pieces
 from shotwatch_common.tables.schema import ShotTableSchema
 from shotwatch_common.tables.search import TableSearch, first_rows
@@ -34,6 +34,7 @@ from shotwatch_common.tables.table_store import TableStore
 from shotwatch_embedded.stack import Stack
 from shotwatch_history.settings import HistorySettings
 from shotwatch_query.shot_tables import ShotTables
+from shotwatch_shots.durations import DAY_MS, HOUR_MS
 from shotwatch_shots.expressions.aggregates import parse_aggregate
 from shotwatch_shots.expressions.parser import parse_derivation, parse_filter
 from shotwatch_shots.expressions.tree import ValueKind

@@ -28,7 +28,7 @@ from shotwatch_detector.patterns import Patterns
 from shotwatch_detector.residuals import ResidualMap
 from shotwatch_detector.scoring import CameraReference
 from shotwatch_detector.statistics import Baseline
-from shotwatch_shots.features import INDICATORS
+from shotwatch_shots.features.catalogue import INDICATORS
 
 KERAS_MODEL = "autoencoder.keras"
 _MAPS = (

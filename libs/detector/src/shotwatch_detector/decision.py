@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from shotwatch_detector.arrays import Features, Values
-from shotwatch_detector.claims import claim, most_claimed
+from shotwatch_detector.claims import claim, highest_score
 from shotwatch_detector.finding import Finding
 from shotwatch_detector.sentences import chance_of, explain
 from shotwatch_detector.severity import severity_of_deviation
 from shotwatch_detector.sizes import size_of
 from shotwatch_detector.statistics import RUN, Baseline, last_of_run, medians_of_runs
 from shotwatch_shots.event import Contribution
-from shotwatch_shots.features import FEATURE_SPECS, INDICATORS
+from shotwatch_shots.features.catalogue import FEATURE_SPECS, INDICATORS
 from shotwatch_shots.vocabulary import AnomalyKind
 
 DeviceBaselines = Mapping[str, Mapping[str, Baseline]]
@@ -55,7 +55,7 @@ class Judgement:
     score: Values
     """-log₁₀ of the probability that a normal shot has as large a deviation in any feature: (n,).
 
-    It is limited to what may be claimed (`most_claimed`).
+    It is limited to what may be claimed (`highest_score`).
     """
     threshold: float
     """A shot with a higher score is an anomaly."""
@@ -152,7 +152,7 @@ def _claims(columns: Sequence[_Column], threshold: float) -> Iterator[Values]:
     """Yield the scores of the columns that raise alarms, limited to what may be claimed."""
     for column in columns:
         if column.kind is not None:
-            yield np.minimum(column.score, most_claimed(column.baseline.independent, threshold))
+            yield np.minimum(column.score, highest_score(column.baseline.independent, threshold))
 
 
 def _columns(features: Mapping[str, Features], baselines: DeviceBaselines) -> list[_Column]:
@@ -186,7 +186,7 @@ def _findings(
 ) -> Iterable[Finding]:
     anomalous = sorted(
         (column for column in columns if column.kind is not None and column.score[shot] > threshold),
-        key=lambda column: _oddness(column, shot),
+        key=lambda column: _sort_key(column, shot),
         reverse=True,
     )
     own_causes = [column for column in anomalous if not _follows(column, anomalous, shot)]
@@ -218,7 +218,7 @@ def _outweighs(other: _Column, column: _Column, anomalous: Sequence[_Column], sh
     """
     kinds = {other.kind, column.kind}
     if kinds == _SPOTS:
-        return _oddness(other, shot) > _oddness(column, shot)
+        return _sort_key(other, shot) > _sort_key(column, shot)
     if AnomalyKind.ENERGY not in kinds or not kinds & _OF_PROFILE:
         return False
     energy_is_common = len({c.device for c in anomalous if c.kind is AnomalyKind.ENERGY}) > 1
@@ -227,7 +227,7 @@ def _outweighs(other: _Column, column: _Column, anomalous: Sequence[_Column], sh
     return bool(other.score[shot] > column.score[shot])
 
 
-def _oddness(column: _Column, shot: int) -> tuple[float, float]:
+def _sort_key(column: _Column, shot: int) -> tuple[float, float]:
     """Return score and deviation for sorting: scores are limited to a maximum, deviations are not."""
     return float(column.score[shot]), abs(_sigmas(column, shot))
 

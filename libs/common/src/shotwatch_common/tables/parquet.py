@@ -13,6 +13,8 @@ ROWS_PER_GROUP = 65_536
 
 A reader decodes the description of each column in each row group: 3 µs, and there are a thousand.
 """
+MOST_DESCRIPTION_BYTES = 8 << 20
+"""Most bytes of the description of a file's columns: 1,000 columns take some 0.3 MB."""
 
 
 def write_table(table: pa.Table) -> pa.Buffer:
@@ -46,6 +48,19 @@ def description_bytes(content: pa.Buffer) -> int:
     The format: https://parquet.apache.org/docs/file-format/
     """
     return int.from_bytes(content[-8:-4].to_pybytes(), "little") + 8
+
+
+def require_small_description(file: pa.NativeFile) -> None:
+    """Require that what a Parquet file has at its end, a description of its columns, is small.
+
+    Raises:
+        ValueError: it has more than MOST_DESCRIPTION_BYTES.
+    """
+    file.seek(max(file.size() - 8, 0))
+    length = int.from_bytes(file.read(4), "little")
+    if length > MOST_DESCRIPTION_BYTES:
+        raise ValueError(f"its description has {length:,} bytes")
+    file.seek(0)
 
 
 def read_table(data: bytes | pa.Buffer, key: str) -> pa.Table:

@@ -17,14 +17,16 @@ from itertools import groupby
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import NonNegativeInt, TypeAdapter
 
-from shotwatch_common.tables.parquet import description_bytes, write_table
+from shotwatch_common.tables.parquet import MOST_DESCRIPTION_BYTES, description_bytes, write_table
 
 MARK = b"PAR1"
 """The first bytes of a Parquet file."""
-_ABOUT_PIECES = pa.schema(
-    [("device", pa.string()), ("start", pa.int64()), ("size", pa.int64()), ("description", pa.binary())]
-)
+_Row = tuple[str, NonNegativeInt, NonNegativeInt, NonNegativeInt]
+"""Device, start and size of its values, and the length of its description."""
+_ROWS = TypeAdapter(list[_Row])
+_LENGTH_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +71,19 @@ def write_pieces(table: pa.Table) -> TableContent:
     """Return the Parquet file of a table with its pieces. Equal tables have equal files."""
     content = write_table(table)
     values_end = content.size - description_bytes(content)
-    rows, start = [], len(MARK)
+    rows, descriptions, start = list[_Row](), list[bytes](), len(MARK)
     for device, columns in groupby(table.column_names, device_of):
         piece = write_table(table.select(list(columns)).replace_schema_metadata())
         size = piece.size - description_bytes(piece) - len(MARK)
         values = piece.slice(len(MARK), size)
         if content.slice(start, min(size, values_end - start)) != values:
             return TableContent(content, values_end, 0)
-        rows.append((device, start, size, piece.slice(len(MARK) + size).to_pybytes()))
+        descriptions.append(piece.slice(len(MARK) + size).to_pybytes())
+        rows.append((device, start, size, len(descriptions[-1])))
         start += size
-    described = _written(pa.table(list(zip(*rows, strict=True)), schema=_ABOUT_PIECES))
+    described = _packed(_ROWS.dump_json(rows) + b"\n" + b"".join(descriptions))
     parts = (content.slice(0, values_end), described, content.slice(values_end))
-    return TableContent(pa.py_buffer(b"".join(parts)), values_end, described.size)
+    return TableContent(pa.py_buffer(b"".join(parts)), values_end, len(described))
 
 
 def read_pieces(described: bytes) -> Mapping[str, Piece]:
@@ -90,20 +93,27 @@ def read_pieces(described: bytes) -> Mapping[str, Piece]:
         ValueError: the bytes are not the description of pieces.
     """
     try:
-        table = pa.ipc.open_stream(described).read_all().cast(_ABOUT_PIECES)
-    except (pa.ArrowException, OSError) as error:
+        head, _, descriptions = _unpacked(described).partition(b"\n")
+        rows = _ROWS.validate_json(head)
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise ValueError(f"not the description of pieces: {error}") from error
-    rows = table.to_pylist()
-    devices = [row["device"] for row in rows]
-    return {
-        row["device"]: Piece(row["start"], row["size"], row["description"])
-        for row in rows
-        if devices.count(row["device"]) == 1
-    }
+    found, at = dict[str, Piece](), 0
+    for device, start, size, length in rows:
+        found[device] = Piece(start, size, descriptions[at : at + length])
+        at += length
+    devices = [device for device, *_ in rows]
+    return {device: piece for device, piece in found.items() if devices.count(device) == 1}
 
 
-def _written(table: pa.Table) -> pa.Buffer:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
-        writer.write_table(table)
-    return sink.getvalue()
+def _packed(content: bytes) -> bytes:
+    compressed: bytes = pa.compress(content, codec="zstd", asbytes=True)
+    return len(content).to_bytes(_LENGTH_BYTES, "little") + compressed
+
+
+def _unpacked(packed: bytes) -> bytes:
+    """Return what was packed; few bytes could become many, so its length is known before."""
+    length = int.from_bytes(packed[:_LENGTH_BYTES], "little")
+    if length > MOST_DESCRIPTION_BYTES:
+        raise ValueError(f"it has {length:,} bytes")
+    content: bytes = pa.decompress(packed[_LENGTH_BYTES:], length, codec="zstd", asbytes=True)
+    return content

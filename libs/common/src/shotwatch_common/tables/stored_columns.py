@@ -29,6 +29,8 @@ def stored_columns(
     pieces: Mapping[str, Piece] = {}
     if file.pieces_size:
         pieces = read_pieces(fetched(fetch, file.pieces_at, file.pieces_size, loop))
+    if any(each.start < len(MARK) or each.start + each.size > file.size for each in pieces.values()):
+        raise ValueError("a piece lies outside of it")
 
     whole = cache(lambda: ParquetPiece(_opened(ObjectFile(fetch, file.size, loop))))
 
@@ -39,7 +41,7 @@ def stored_columns(
         part = partial(_part, fetch, piece)
         return ParquetPiece(_opened(ObjectFile(part, piece.length, loop, tail=0)), piece.described)
 
-    return TableColumns(schema, open_piece)
+    return TableColumns(schema, file.rows, open_piece)
 
 
 async def _part(fetch: Fetch, piece: Piece, offset: int, length: int) -> bytes:

@@ -3,8 +3,9 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from shotwatch_common.tables.manifest import HOUR_MS, hour_start
+from shotwatch_common.tables.manifest import hour_start
 from shotwatch_shots.batch import CompletedBatch
+from shotwatch_shots.durations import HOUR_MS
 from shotwatch_shots.facility import Facility
 from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.pulses import window_length_ms, window_start

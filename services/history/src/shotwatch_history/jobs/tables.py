@@ -23,9 +23,7 @@ from shotwatch_common.process import ServiceContext
 from shotwatch_common.store import ObjectGone
 from shotwatch_common.tables.archived import ArchivedShots
 from shotwatch_common.tables.manifest import (
-    DAY_MS,
     GRACE_MS,
-    HOUR_MS,
     DayManifest,
     TableFile,
     day_start,
@@ -38,6 +36,7 @@ from shotwatch_common.tables.table_store import TableStore
 from shotwatch_history.domain.tables import changed_hours, is_closed, series_of, window_span
 from shotwatch_history.settings import HistorySettings
 from shotwatch_shots.batch import CompletedBatch
+from shotwatch_shots.durations import DAY_MS, HOUR_MS
 from shotwatch_shots.place import Place
 from shotwatch_shots.pulses import instant
 

@@ -1,6 +1,7 @@
 """Tables of shots: search by value, derived columns, and aggregates by time."""
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import pyarrow as pa
@@ -9,6 +10,7 @@ from fastapi import APIRouter, Query, Response
 from shotwatch_common.tables.aggregation import with_values
 from shotwatch_common.tables.schema import TableColumn
 from shotwatch_common.tables.search import TableSearch
+from shotwatch_query.access.guard import Known
 from shotwatch_query.answers import LargeResponse, Responses, streamed
 from shotwatch_query.domain.pages import PageCursor, Position, Span
 from shotwatch_query.domain.tables import table_arrow, table_csv, table_json, table_parquet
@@ -55,7 +57,9 @@ TABLE_RESPONSES: Responses = {
 
 
 @router.get("", summary="Search shots by value", response_class=Response, responses=TABLE_RESPONSES)
-async def search_table(sources: From, room: Room, asked: Annotated[TableParameters, Query()]) -> Response:
+async def search_table(
+    sources: From, room: Room, caller: Known, asked: Annotated[TableParameters, Query()]
+) -> Response:
     """Return the shots of places for which an expression is true, with any columns, in order of time.
 
     Shots of closed hours are read from files, newer ones from the database; each shot comes once. Without
@@ -67,20 +71,21 @@ async def search_table(sources: From, room: Room, asked: Annotated[TableParamete
     page = await _page_of(sources, asked)
     require_few_days(page.span, len(series))
     left = list(left_of(series, page.span, page.after)) or [(series[-1], page.span.end)]
-    searches = [
-        await _planned(sources, each, questions[each.place], Span(start, page.span.end))
-        for each, start in left
-    ]
-    require_affordable(searches, asked.every)
-    question = searches[0].question
-    limit = min(asked.limit, MOST_RETURNED // len(question.columns))
-    await reserve(room, searches, limit)
-    if question.aggregates:
-        table = await aggregates_of(sources.tables, searches, asked.every)
-        return _written(asked.form, series, question, table, None)
-    rows, following = await rows_of(sources.tables, searches, limit)
+    async with sources.limits.searches.turn_of(caller.name):
+        searches = [
+            await _planned(sources, each, questions[each.place], Span(start, page.span.end))
+            for each, start in left
+        ]
+        require_affordable(searches, asked.every)
+        question = searches[0].question
+        limit = min(asked.limit, MOST_RETURNED // len(question.columns))
+        await reserve(room, searches, limit)
+        if question.aggregates:
+            table = await aggregates_of(sources.tables, searches, asked.every)
+            return await _written(asked.form, series, question, table, None)
+        rows, following = await rows_of(sources.tables, searches, limit)
     cursor = None if following is None else PageCursor(page.span, following).encode()
-    return _written(asked.form, series, question, rows, cursor)
+    return await _written(asked.form, series, question, rows, cursor)
 
 
 @router.get("/columns", summary="Columns of a table", responses={404: {}})
@@ -118,7 +123,7 @@ async def _page_of(sources: ApiSources, asked: TableParameters) -> PageCursor:
     return PageCursor(span, Position(span.start, ""))
 
 
-def _written(
+async def _written(
     form: TableFormat,
     series: Sequence[ExpectedDevices],
     question: TableQuestion,
@@ -133,13 +138,16 @@ def _written(
     }
     described = _descriptions(question, table.column_names)
     table = _with_metadata(table, described, about)
-    write: Mapping[TableFormat, Callable[[], Response]] = {
-        TableFormat.JSON: lambda: streamed(table_json(table, about, described), "application/json"),
-        TableFormat.CSV: lambda: streamed(table_csv(table), "text/csv"),
-        TableFormat.ARROW: lambda: streamed(table_arrow(table), ARROW_TYPE),
-        TableFormat.PARQUET: lambda: LargeResponse(table_parquet(table), media_type=PARQUET_TYPE),
-    }
-    response = write[form]()
+    response: Response
+    match form:
+        case TableFormat.JSON:
+            response = streamed(table_json(table, about, described), "application/json")
+        case TableFormat.CSV:
+            response = streamed(table_csv(table), "text/csv")
+        case TableFormat.ARROW:
+            response = streamed(table_arrow(table), ARROW_TYPE)
+        case TableFormat.PARQUET:
+            response = LargeResponse(await asyncio.to_thread(table_parquet, table), media_type=PARQUET_TYPE)
     if following is not None:
         response.headers[NEXT_HEADER] = following
     return response
