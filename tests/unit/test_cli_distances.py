@@ -213,7 +213,7 @@ def test_a_file_that_cannot_be_compared_is_named(
 
 
 def test_one_frame_has_no_distance(frames: Path, tmp_path: Path) -> None:
-    fails(shotwatch(tmp_path, frames / "a.png"), 1, "a distance takes two")
+    fails(shotwatch(tmp_path, frames / "a.png"), 1, "a distance needs two")
 
 
 def test_a_folder_without_images_is_named(tmp_path: Path) -> None:

@@ -425,7 +425,7 @@ def test_a_set_is_never_overwritten(world: World) -> None:
 
 @pytest.mark.parametrize("name", ["", "July", "a/b", "../x", ".hidden"])
 def test_a_name_that_is_no_key_is_refused(name: str, world: World) -> None:
-    with pytest.raises(DatasetError, match="is no name"):
+    with pytest.raises(DatasetError, match="is not a valid name"):
         world.make(name)
 
 
