@@ -90,6 +90,10 @@ def _add_problems(operation: dict[str, Any], has_path_parameter: bool) -> None:
             "description": _PROBLEMS[status],
             "content": {MEDIA_TYPE: {"schema": schema}},
         }
+    responses["431"] = {
+        "description": "The line and headers of the request are too long.",
+        "content": {"text/plain": {"schema": {"type": "string"}}},
+    }
 
 
 def _replace_error_schemas(schemas: dict[str, Any]) -> None:

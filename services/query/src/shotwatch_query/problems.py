@@ -28,7 +28,7 @@ from shotwatch_query.schema import SHOT_ID, Schema
 from shotwatch_shots.errors import Retry
 
 MEDIA_TYPE = "application/problem+json"
-METHODS = ("GET", "HEAD", "POST")
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 MOST_MISTAKES = 20
 MOST_CHARACTERS = 1000
 """Maximum length of a text in a problem document: a request may contain a name of 30 kB, or many names."""
