@@ -159,8 +159,8 @@ async def test_an_account_finds_its_indexes_and_may_not_administer(
 async def test_who_only_reads_a_database_is_refused_a_write_as_something_to_try_again(
     database: Guarded, made: None
 ) -> None:
-    """`query` may update nothing anywhere, so that this server refuses it, too."""
-    async with database.archive("query") as archive:
+    """`training` may update nothing anywhere, so that this server refuses it, too."""
+    async with database.archive("training") as archive:
         assert await archive.ledger.find("nothing") is None
         with pytest.raises(Retry, match="refuses this account"):
             await archive.ledger.see(["nothing"])
