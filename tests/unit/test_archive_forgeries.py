@@ -30,6 +30,7 @@ from shotwatch_shots.reconciliation.outcome import Imbalance, Outcome
 from shotwatch_shots.reconciliation.sides import Tally
 from shotwatch_shots.reconciliation.slices import Equality, Reconciled, Slice
 from shotwatch_shots.records import BlockRef, JudgedRecords, ObjectRef
+from shotwatch_shots.saved_search import NamedSearch, SavedSearch
 from shotwatch_shots.shot import ShotFilter, ShotVerdict
 from shotwatch_shots.vocabulary import (
     AnomalyKind,
@@ -158,6 +159,9 @@ async def _good(archive: Archive) -> None:
     await archive.tables.lease("holder", 60_000)
     await archive.tables.note({(SERIES.place, NOW): [CompletedBatch("batch", WINDOW, NOW)]}, NOW)
     await archive.tables.doubt([KEY], SERIES.place, NOW, NOW)
+    await archive.searches.save(
+        "amelie", NamedSearch(name="spots", search=SavedSearch(place=(SERIES.place,)))
+    )
 
 
 async def _all(results: Any) -> list[Any]:
@@ -309,6 +313,11 @@ READERS: Mapping[str, Mapping[str, Reader]] = {
         "noted_until": lambda a: a.tables.noted_until(),
         "changed": lambda a: a.tables.changed(),
         "doubtful": lambda a: a.tables.doubtful(),
+    },
+    "searches": {
+        "of_owner": lambda a: a.searches.of_owner("amelie"),
+        "find": lambda a: a.searches.find("amelie", "spots"),
+        "find forged": lambda a: a.searches.find("another", FORGED),
     },
     "reprocessings": {"reached": lambda a: a.reprocessings.reached("features", *ALL)},
 }
