@@ -84,7 +84,7 @@ async def promoted(measured: World, monkeypatch: pytest.MonkeyPatch) -> World:
     """A champion and a challenger, for which the energy and the frame of every shot are unusual."""
     monkeypatch.setattr("shotwatch_detector.detector.LiteRtEngine", Mirror)
     world = measured.fork()
-    unusual = Baseline(1e6, 1.0, Tail(2.6, 1.5), Tail(1.0, 1.5), Side.BOTH)
+    unusual = Baseline(1e6, 1.0, Tail(2.6, 0.876), Tail(1.0, 0.876), Side.BOTH)
     baselines = {METER: {"energy": unusual}, CAMERA: {"hot_spot": unusual}}
     cameras = {CAMERA: reference_of_noise()}
     for alias, version in ((ModelAlias.CHAMPION, "3"), (ModelAlias.CHALLENGER, "4")):

@@ -7,21 +7,18 @@ import numpy as np
 
 from shotwatch_detector.arrays import Features, Values
 from shotwatch_detector.claims import claim, most_claimed
+from shotwatch_detector.columns import Column, DeviceBaselines, columns_of
 from shotwatch_detector.finding import Finding
 from shotwatch_detector.sentences import chance_of, explain
 from shotwatch_detector.severity import severity_of_deviation
 from shotwatch_detector.sizes import size_of
-from shotwatch_detector.statistics import RUN, Baseline, last_of_run, medians_of_runs
+from shotwatch_detector.statistics import RUN, last_of_run, medians_of_runs
 from shotwatch_shots.event import Contribution
-from shotwatch_shots.features import FEATURE_SPECS, INDICATORS
+from shotwatch_shots.features import FEATURE_SPECS
 from shotwatch_shots.vocabulary import AnomalyKind
-
-DeviceBaselines = Mapping[str, Mapping[str, Baseline]]
-"""Device → feature or score → its reference."""
 
 SHOTS_PER_HOUR = 36_000
 """At 10 Hz, the pulse rate for which false alarms are stated. Slower places raise proportionally fewer."""
-MAX_SURPRISAL = 99.0
 EXPLAINING_SIGMAS = 3.0
 """Deviations from here on are listed as contributions to an event, even if they raise no alarm alone."""
 MOST_CONTRIBUTIONS = 12
@@ -61,22 +58,6 @@ class Judgement:
     """A shot with a higher score is an anomaly."""
     findings: tuple[Finding, ...]
     """In the order of the shots; one per shot and kind."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Column:
-    """One feature of one device over the batch."""
-
-    device: str
-    feature: str
-    kind: AnomalyKind | None
-    """None for a feature that only explains."""
-    baseline: Baseline
-    values: Values
-    score: Values
-    """Surprisal minus log₁₀ of the number of judged features: with many features, one of them deviates by
-    chance. It is the tail's, however far that is extrapolated.
-    """
 
 
 def threshold_of(false_alarms_per_hour: float) -> float:
@@ -137,7 +118,7 @@ def _shifts(
 def _judge(
     place: str, features: Mapping[str, Features], baselines: DeviceBaselines, shots: int, threshold: float
 ) -> tuple[Values, list[Finding]]:
-    columns = _columns(features, baselines)
+    columns = columns_of(features, baselines)
     judged = [*_claims(columns, threshold)]
     if not judged:
         return np.zeros(shots), []
@@ -148,39 +129,17 @@ def _judge(
     ]
 
 
-def _claims(columns: Sequence[_Column], threshold: float) -> Iterator[Values]:
+def _claims(columns: Sequence[Column], threshold: float) -> Iterator[Values]:
     """Yield the scores of the columns that raise alarms, limited to what may be claimed."""
     for column in columns:
         if column.kind is not None:
             yield np.minimum(column.score, most_claimed(column.baseline.independent, threshold))
 
 
-def _columns(features: Mapping[str, Features], baselines: DeviceBaselines) -> list[_Column]:
-    known = [
-        (device, feature, reference, measured[feature])
-        for device, measured in features.items()
-        for feature, reference in baselines.get(device, {}).items()
-        if feature in measured
-    ]
-    # The largest of k surprisals exceeds a limit by chance up to k times as often as a single one.
-    chances = np.log10(max(1, sum(INDICATORS[feature].kind is not None for _, feature, _, _ in known)))
-    return [
-        _Column(
-            device,
-            feature,
-            INDICATORS[feature].kind,
-            reference,
-            values,
-            np.clip(reference.surprisals(values) - chances, 0.0, MAX_SURPRISAL),
-        )
-        for device, feature, reference, values in known
-    ]
-
-
 def _findings(
     shot: int,
     place: str,
-    columns: Sequence[_Column],
+    columns: Sequence[Column],
     features: Mapping[str, Features],
     threshold: float,
 ) -> Iterable[Finding]:
@@ -196,7 +155,7 @@ def _findings(
             yield _finding(shot, place, kind, leading, columns, features, threshold)
 
 
-def _follows(column: _Column, anomalous: Sequence[_Column], shot: int) -> bool:
+def _follows(column: Column, anomalous: Sequence[Column], shot: int) -> bool:
     """Return whether the deviation of a column is only a consequence of another one in the same shot."""
     if column.kind is None:
         return False
@@ -208,7 +167,7 @@ def _follows(column: _Column, anomalous: Sequence[_Column], shot: int) -> bool:
     )
 
 
-def _outweighs(other: _Column, column: _Column, anomalous: Sequence[_Column], shot: int) -> bool:
+def _outweighs(other: Column, column: Column, anomalous: Sequence[Column], shot: int) -> bool:
     """Return whether `other` is the cause of `column`, where each of the two kinds can cause the other.
 
     A bright or dark spot changes the average of the rest of the frame, and so leaves a weaker deviation of
@@ -227,7 +186,7 @@ def _outweighs(other: _Column, column: _Column, anomalous: Sequence[_Column], sh
     return bool(other.score[shot] > column.score[shot])
 
 
-def _oddness(column: _Column, shot: int) -> tuple[float, float]:
+def _oddness(column: Column, shot: int) -> tuple[float, float]:
     """Return score and deviation for sorting: scores are limited to a maximum, deviations are not."""
     return float(column.score[shot]), abs(_sigmas(column, shot))
 
@@ -236,8 +195,8 @@ def _finding(
     shot: int,
     place: str,
     kind: AnomalyKind,
-    leading: Sequence[_Column],
-    columns: Sequence[_Column],
+    leading: Sequence[Column],
+    columns: Sequence[Column],
     features: Mapping[str, Features],
     threshold: float,
 ) -> Finding:
@@ -268,7 +227,7 @@ def _finding(
     )
 
 
-def _contributions(devices: Sequence[str], columns: Sequence[_Column], shot: int) -> tuple[Contribution, ...]:
+def _contributions(devices: Sequence[str], columns: Sequence[Column], shot: int) -> tuple[Contribution, ...]:
     """Return the large deviations on these devices, strongest first."""
     unusual = [
         _contribution(column, shot)
@@ -278,12 +237,12 @@ def _contributions(devices: Sequence[str], columns: Sequence[_Column], shot: int
     return tuple(sorted(unusual, key=lambda each: -abs(each.sigmas))[:MOST_CONTRIBUTIONS])
 
 
-def _sigmas(column: _Column, shot: int) -> float:
+def _sigmas(column: Column, shot: int) -> float:
     """Return the deviation in standard deviations; NaN without a value, so that every comparison is false."""
     return float((column.values[shot] - column.baseline.centre) / column.baseline.sigma)
 
 
-def _contribution(column: _Column, shot: int) -> Contribution:
+def _contribution(column: Column, shot: int) -> Contribution:
     return Contribution(
         device=column.device,
         feature=column.feature,
@@ -294,6 +253,6 @@ def _contribution(column: _Column, shot: int) -> Contribution:
     )
 
 
-def _watching(kind: AnomalyKind, columns: Sequence[_Column], shot: int) -> int:
+def _watching(kind: AnomalyKind, columns: Sequence[Column], shot: int) -> int:
     """Return how many devices could have shown that kind in the shot."""
     return len({c.device for c in columns if c.kind is kind and np.isfinite(c.values[shot])})
