@@ -34,7 +34,7 @@ anomalies.
 """
 SHAPES = (0.47, 1.0)
 """Smallest and largest shape of a tail. 1 is a normal distribution; 0.58 is about exponential."""
-HEAVIER = 1.3
+HEAVIER = 1.4
 """A tail that is heavier than normal where shots are seen is heavier still beyond, such as that of a logistic
 distribution or of a maximum (Gumbel). The measured difference of its shape from 1 is multiplied by this.
 """
