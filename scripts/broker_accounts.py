@@ -40,14 +40,14 @@ it, and so do those of the accounts, but not `amq.…`.
 | --- | --- | --- | --- | --- |
 """
 TAIL = f"""
-What no permission forbids: whoever may log in may ask whether an exchange or a queue of a known name is
-there, and how many messages and consumers the queue has. RabbitMQ has no right for that question.
+No permission restricts the following: every account may query whether an exchange or a queue of a known name
+exists, and how many messages and consumers the queue has.
 
-**Publishing to a queue by its name** takes the right to write to the default exchange, and with it to every
+**Publishing to a queue by its name** requires the right to write to the default exchange, and so to every
 queue. So retries and dead-lettered messages go through `shotwatch.work`, a topic exchange: there the broker
 checks routing keys.
 
-**The object store.** MinIO declares its exchange before each message, and to declare takes the same right
+**The object store.** MinIO declares its exchange before each message, and to declare requires the same right
 as to delete. Its exchange is therefore `{STORE_EXCHANGE}`, which the broker itself made and never deletes;
 the set-up binds it to `shotwatch.objects`. At worst, a stolen account `store` sends false notifications.
 Ingest reads only objects that are in the inbox; others end in the ledger as gone.
@@ -60,8 +60,8 @@ compare them, too.
 ## Subscribing to events
 
 The stream `{TOPOLOGY.events.name}` has every anomaly event, in the order of publication. Any number of
-clients read it, each from where it wants to, and none of them removes anything. `shotwatch tail` reads it,
-and so can any client of AMQP 0.9.1: consume from it with a prefetch count, without automatic
+clients read it, each from a position of its own, and none of them removes anything. `shotwatch tail` reads
+it, and so can any client of AMQP 0.9.1: consume from it with a prefetch count, without automatic
 acknowledgement, and with the argument `x-stream-offset`:
 
 | `x-stream-offset` | what comes |
@@ -87,11 +87,12 @@ async with events.iterator(arguments={{"x-stream-offset": "next"}}) as messages:
         await message.ack()
 ```
 
-The stream keeps {STREAM_MIB} MiB, some 2,000 events of 2 kB, of a day (`x-max-age` {MAX_AGE}). It is written
-in files of {FILE_KIB} KiB, and the broker deletes files, oldest first, when it begins another one. So the
-stream takes up to a file more, and where events are few, some get older than a day. The REST API has all
-events (`GET /api/v1/events`, `shotwatch tail --since N`). If the stream is deleted and declared again, its
-offsets begin at 0 again, and a client that asks for a greater one gets what is published from then on.
+The stream keeps at most {STREAM_MIB} MiB, some 2,000 events of 2 kB, of the last day
+(`x-max-age` {MAX_AGE}). It is written in files of {FILE_KIB} KiB, and the broker deletes files, oldest first,
+when it begins another one. So the stream takes up to a file more, and where events are few, some get older
+than a day. The REST API has all events (`GET /api/v1/events`, `shotwatch tail --since N`). If the stream is
+deleted and declared again, its offsets begin at 0 again, and a client that asks for a greater one gets what
+is published from then on.
 
 ## Limits
 
@@ -107,12 +108,11 @@ has read for it wait in memory ([ADR 25](adr/0025-operators-read-a-stream.md) ha
 no limit on the consumers of a channel, so give the password of `operator` to others on RabbitMQ 4 only. The
 embedded stack gives it to nobody.
 
-**What RabbitMQ bounds for nobody who may log in**, whatever their rights, is a message that is begun and not
-finished. The broker keeps up to 512 MiB of it on each channel before it checks whether the sender may
-publish. So whoever has the password of any account can fill the broker's memory until its alarm blocks all
-publishers, for as long as they stay connected; files wait in the inbox meanwhile. Give passwords of the
-broker only to whom you trust that far. Others follow events by the REST API (`GET /api/v1/events/stream`),
-which limits each caller.
+**RabbitMQ does not limit unfinished messages.** It keeps up to 512 MiB of one on each channel before it
+checks whether the sender may publish. So with the password of any account, one can fill the broker's memory
+until its alarm blocks all publishers, for as long as one stays connected; files wait in the inbox meanwhile.
+Give passwords of the broker only to people whom you trust that far. Others follow events over the REST API
+(`GET /api/v1/events/stream`), which limits each caller.
 """
 
 
@@ -133,7 +133,7 @@ def _row(account: BrokerAccount) -> str:
         f"{_names(writes - _EXCHANGES)} to {_names(reads & _EXCHANGES)}" if reads & _EXCHANGES else "—",
         _names(reads - _EXCHANGES),
     )
-    tags = f" RabbitMQ's management API: {', '.join(account.tags)}." if account.tags else ""
+    tags = f" Its tag in RabbitMQ: {', '.join(account.tags)}." if account.tags else ""
     return f"| **{account.name}**: {account.holder}.{tags} | {' | '.join(cells)} |"
 
 

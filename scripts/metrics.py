@@ -16,8 +16,8 @@ HEAD = """\
 
 Written by `make metrics` from `shotwatch_common/metrics.py`. Every service of the path answers `GET /metrics`
 beside `/live` and `/ready`, on its health port (8080 in images; `shotwatch status` prints the embedded
-stack's), as OpenMetrics to whoever asks for it, and metrics of its process too (`process_…`, `python_…`).
-Training is a job that ends, and has none.
+stack's). The format is OpenMetrics if the client accepts it. The answer has metrics of the process, too
+(`process_…`, `python_…`). Training is a job that ends, and has no metrics.
 
 Histograms carry exemplars: the `trace_id` of the trace in which something was observed. Compose's Prometheus
 finds each replica by its name; `job` is the service. In Kubernetes pods have the annotations
@@ -25,8 +25,8 @@ finds each replica by its name; `job` is the service. In Kubernetes pods have th
 
 A series appears with its first observation, and belongs to a process: add up the rates of counters over
 replicas, and take the largest of gauges that each of them reports. `place` and `device` are
-those of the facility file. Records are counted by kind of device, and drift is the device's largest, for by
-device and reason, or by device and feature, there would be thousands of series.
+those of the facility file. To avoid thousands of series, records are counted by kind of device, not by
+device, and drift is the largest one of a device, not that of each feature.
 
 | metric | type | labels | what |
 | --- | --- | --- | --- |

@@ -14,8 +14,8 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
 HEAD = """# Settings
 
 Written by `make settings` from the settings classes; change those. Each service reads its settings once, at
-its start, and ends with a message that names every one that is missing, out of range, or spelt like none. A
-dash means that there is no default: the variable must be set.
+its start. If one is missing, out of range or unknown, the service ends with a message that names it. A dash
+means that there is no default: the variable must be set.
 
 Each setting of type *secret*, and `SHOTWATCH_API_KEY`, may be given in a file instead: `SHOTWATCH_X_FILE`
 names a file that holds the value of `SHOTWATCH_X` (UTF-8, at most 64 KiB; one line feed at its end is
@@ -59,7 +59,9 @@ def _part(title: str, settings: type[Settings], but: tuple[type[Settings], ...])
 def _row(name: str, field: FieldInfo) -> str:
     if not field.description:
         raise ValueError(f"{name} has no docstring")
-    return f"| `{variable(name)}` | {_type(field)} | {_default(field)} | {field.description} |"
+    return (
+        f"| `{variable(name)}` | {_type(field)} | {_default(field)} | {' '.join(field.description.split())} |"
+    )
 
 
 def _type(field: FieldInfo) -> str:
@@ -82,6 +84,8 @@ def _default(field: FieldInfo) -> str:
         return "—"
     if value is None:
         return "none"
+    if value == "":
+        return "empty"
     shown = value.value if isinstance(value, Enum) else value
     return f"`{str(shown).lower() if isinstance(shown, bool) else shown}`"
 

@@ -46,7 +46,7 @@ LIMITS = {
     "dependencies declared and not used": 0,
     "dependencies imported and not declared": 0,
     "state in modules": 7,
-    "long modules": 3,
+    "long modules": 2,
 }
 """The largest figure that passes. Lower a limit when the code has improved; never raise one."""
 
@@ -68,6 +68,11 @@ The code in `{"`, `".join(SOURCES)}` is measured. Tests, `tools/bench` and
   anomaly event: the files of {", ".join(SHOT_PATH)} that
   `python -m shotwatch_…` imports or starts as a process. The next figure adds the files of other packages
   that these import directly. A file with nothing but a docstring does not count.
+  Why no fewer: each of the five services has a start, settings, wiring and decisions, 20 files together.
+  Ingest has a dozen more, because it reads files of unknown origin in processes of their own. Inference
+  has six more, for models, incidents and events. The files of other packages are the classes of the
+  domain, and one file for each job at the edges, in the detector and in the measurements
+  ([ADR 32](adr/0032-the-structure-before-and-after.md)).
 - A definition is **used by running code** if references lead to it from what runs. That is a statement at
   the top level of a module, an entry point in a `pyproject.toml`, a function that a decorator of ours
   registers (a route, a command), or what the `__all__` of {", ".join(PUBLISHED)} names for others. Names

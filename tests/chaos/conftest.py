@@ -30,31 +30,38 @@ LINE = "injection"
 REPORT = "CHAOS_REPORT"
 """Environment variable: the file that the table is written to."""
 REPLICAS = {"ingest": 2, "validate": 2, "aggregate": 2, "features": 2, "inference": 2}
-_HEAD = """# What the system withstands
+_HEAD = """# Fault injection: how the system recovers
 
-Written by `make chaos`: each row is one fault injection into an embedded stack with two replicas of each
-service; two stacks run at once, on 2 cores. *lost*: objects, shots and events of the undisturbed run that are
-missing or came out otherwise. *twice*: events with two numbers, or that the undisturbed run does not have.
-*recovery*: from the end of the fault until every queue was empty and every shot judged; the work that was
-left is in it. A row that is not 0 and 0 is a known hole: a strict xfail in tests/chaos/injections.py, with
-the reason. One hole is known beside the table (tests/integration/test_full_disk.py): SecantusDB, the
-embedded database, must be started again after its disk was full, and may lack the last write that it
-acknowledged.
+Written by `make chaos`. Each row of the table is one fault injection into an embedded stack with two
+replicas of each service. Two stacks run at the same time, on 2 cores.
 
-Cameras have references and a champion scores the shots, so scores must be those of the undisturbed run too.
-Each anomaly that was put in lasts for one shot: which shot an incident over several files is named after
-depends on the order in which these are judged.
+| column | meaning |
+|---|---|
+| faults | how often it occurred: processes ended, connections reset, messages or files affected |
+| lost | objects, shots and events of the undisturbed run that are missing or differ |
+| twice | events with two numbers, or that the undisturbed run does not have |
+| recovery | time from the end of the fault until every queue was empty and every shot judged |
 
-The services come to broker, database and store by *links*, a proxy of the tests' own. A link that is *cut*
-resets all connections and refuses new ones for 5 s, three times; its *faults* are the connections that were
-reset. A *black hole* takes connections and loses all that is sent for 30 s, then resets them. A *slow* link
-holds every 64 KiB for 0.1 s and passes 500 kB/s on each connection, until all files were read. *Past the
-deadline*: a file came in time, and was read when its shots would have been closed without it. *Stopped*: a
-stage does nothing until all before it is done. What waits lies in its queue, each message once; no process
-before it grows by more than 100 MiB, and its replicas are reported as not ready. (That stages rest while the
-queue of the next one is long is shown in tests/integration/test_bus.py.) *Away*: nobody can connect for a
-minute; half a minute after the connections were reset no message waits for another attempt: none counts.
-*No model registry*: it answers nothing for 30 s, while all replicas of inference are started anew.
+A row with other values than 0 and 0 is a known defect: a strict xfail in tests/chaos/injections.py, with
+the reason. One defect is not in the table (tests/integration/test_full_disk.py). After its disk was full,
+SecantusDB, the embedded database, must be started again, and may lack the last write that it acknowledged.
+
+Cameras have references and a champion scores the shots, so the scores must be those of the undisturbed run,
+too. Each injected anomaly lasts for one shot. If it lasted longer, the name of its incident would depend on
+the order in which its files are judged.
+
+- A **link** is a proxy between the services and a server. If it is *cut*, it resets all connections and
+  refuses new ones for 5 s, three times. A *black hole* accepts connections and drops all data for 30 s,
+  then resets them. A *slow* link delays each 64 KiB by 0.1 s and passes 500 kB/s on each connection, until
+  all files are read.
+- **Past the deadline**: a file arrived in time, but was read only when its shots would have been closed
+  without it.
+- **Stopped**: the stage does nothing until all stages before it are done. The messages wait in its queue,
+  each once. No process before it grows by more than 100 MiB, and its replicas are reported as not ready.
+  tests/integration/test_bus.py shows that stages pause while the queue of the next one is long.
+- **Away**: the server accepts no connections for a minute. Half a minute after the connections were reset,
+  no message waits for another attempt, because such failures do not count as attempts.
+- **No model registry**: it does not answer for 30 s, while all replicas of inference are restarted.
 
 """
 

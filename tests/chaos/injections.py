@@ -312,7 +312,7 @@ POINTS = (
     "features.after_publish",
     "features.after_detail",
     "inference.after_verdicts",
-    "inference.after_booking",
+    "inference.after_incidents",
     "announcing.after_reserve",
     "announcing.after_store",
     "announcing.after_publish",

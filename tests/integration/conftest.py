@@ -12,6 +12,7 @@ from typing import Any
 import aio_pika
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
+from pymongo import AsyncMongoClient
 
 from shotwatch_cli.deployment import settings_of
 from shotwatch_cli.uploads import planned_uploads, upload_all
@@ -102,6 +103,13 @@ class Running:
             and not await self.archive.windows.unfinished()
             and not await self.archive.batches.unjudged()
         )
+
+
+async def alter_object(running: Running, object_id: str, **fields: object) -> None:
+    """Change fields of an object's document directly, as no service does."""
+    async with AsyncMongoClient(running.settings.database_url.get_secret_value()) as client:
+        objects = client[running.settings.database_name]["objects"]
+        await objects.update_one({"_id": object_id}, {"$set": fields})
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -23,6 +23,7 @@ from shotwatch_embedded.stack import Stack
 from shotwatch_operations.api_keys import make_key, read_scopes
 from shotwatch_shots.batch import ABSENT, Member, ShotBatch
 from shotwatch_shots.calibration import CalibrationConstants
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.event import Anomaly, AnomalyEvent, ModelRef
 from shotwatch_shots.identity import event_id, residual_key
 from shotwatch_shots.ledger import Entry, ReadFacts
@@ -30,15 +31,7 @@ from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import shot_id
 from shotwatch_shots.records import VALID, BlockRef, JudgedRecords, ObjectRef
 from shotwatch_shots.shot import ShotVerdict
-from shotwatch_shots.vocabulary import (
-    AnomalyKind,
-    CalibrationKind,
-    DeviceKind,
-    ObjectState,
-    Phase,
-    Scope,
-    Severity,
-)
+from shotwatch_shots.vocabulary import AnomalyKind, CalibrationKind, ObjectState, Phase, Scope, Severity
 from tests.facilities import FACILITY
 from tests.issuer import AUDIENCE, Provider, served
 

@@ -24,6 +24,7 @@ WAIT = "shotwatch_message_wait_seconds_bucket"
 LA = 'place="LA-A2-00"'
 LB = 'place="LB-A2-00"'
 RECORDS = "shotwatch_records_total"
+MALFORMED = "shotwatch_malformed_documents_total"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,20 @@ CASES = [
         "ShotwatchServerAway",
         {'shotwatch_messages_held{stage="ingest", why="server"}': "0x20 4x70"},
         {'shotwatch_messages_held{stage="ingest", why="next_stage"}': "0x20 4x70"},
+    ),
+    Case(
+        "ShotwatchMalformedDocuments",
+        {f'{MALFORMED}{{job="history", collection="shots"}}': "_x20 1x69"},
+        {f'{MALFORMED}{{job="history", collection="shots"}}': "1x90"},
+        'job="history", collection="shots"',
+        minute=75,
+    ),
+    Case(
+        "ShotwatchMalformedDocuments",
+        {f'{MALFORMED}{{job="history", collection="shots"}}': "1x40 5x49"},
+        {f'{MALFORMED}{{job="history", collection="shots"}}': "0x5 1x84"},
+        'job="history", collection="shots"',
+        minute=75,
     ),
     Case("ShotwatchDeadLetters", {DEAD_LETTERS: "0x20 1x70"}, {DEAD_LETTERS: "0x90", VALIDATE: "3x90"}),
     Case("ShotwatchDeadLettersGrow", {DEAD_LETTERS: "0x10 0+1x80"}, {DEAD_LETTERS: "0x10 0+1x5 5x75"}),

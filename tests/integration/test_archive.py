@@ -15,13 +15,14 @@ from shotwatch_common.archive.windows import NEVER, to_document
 from shotwatch_common.calibration_store import CalibrationStore, Period, store_constants
 from shotwatch_common.clock import epoch_now
 from shotwatch_shots.batch import ShotBatch
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.errors import Bug
 from shotwatch_shots.facility import Interval
 from shotwatch_shots.ledger import Entry
 from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.records import BlockRef, JudgedRecords, ObjectRef
 from shotwatch_shots.shot import ShotFilter, ShotVerdict
-from shotwatch_shots.vocabulary import CalibrationKind, DeviceKind, ObjectState
+from shotwatch_shots.vocabulary import CalibrationKind, ObjectState
 from shotwatch_shots.window import Window
 
 from .conftest import Running, until

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import struct
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -363,6 +364,60 @@ async def test_a_message_that_came_by_a_further_key_is_dead_lettered_unread(
         await bus.stop()
     await empty(url)
     assert read == []
+
+
+class Unreadable(commands.Basic.Properties):
+    """Properties that AMQP allows: a header whose name is not UTF-8."""
+
+    def marshal(self) -> bytes:
+        header = b"\x01\xfft\x01"
+        return struct.pack(">HI", self.flags["headers"], len(header)) + header
+
+
+async def test_a_message_whose_headers_nobody_can_read_is_dead_lettered_and_ends_no_connection(url: Url):
+    read: list[object] = []
+
+    async def handle(message: object) -> None:
+        read.append(message)
+
+    bus = bus_to(url("validate"))
+    await bus.connect()
+    bus.subscribe(Subscription("validate", None, handle, prefetch=1))
+    await bus.start()
+    try:
+        async with channel_to(url("ingest")) as channel:
+            forge = (await channel.get_underlay_channel()).basic_publish
+            await forge(b"forged", exchange="shotwatch.work", routing_key="validate", properties=Unreadable())
+            await forge(b"good", exchange="shotwatch.work", routing_key="validate")
+        async with await aio_pika.connect(url("engineer")) as connection:
+
+            async def reasons() -> list[str]:
+                held = hold_dead_letters(connection, "validate", TOPOLOGY)
+                return [each.message.reason async for each in held]
+
+            async def handled() -> bool:
+                return read == [b"good"] and await reasons() != []
+
+            await until(handled, "the forged message among the dead-lettered ones, and the other one handled")
+            [reason] = await reasons()
+    finally:
+        await bus.stop()
+    await empty(url)
+    assert "headers cannot be decoded" in reason
+
+
+async def test_an_engineer_reads_a_dead_letter_whose_headers_nobody_can_read(url: Url):
+    """Who may publish to a stage's dead-letter queue may leave such a message there."""
+    async with channel_to(url("validate")) as channel:
+        forge = (await channel.get_underlay_channel()).basic_publish
+        await forge(
+            b"x", exchange="shotwatch.work", routing_key="validate.dead_letters", properties=Unreadable()
+        )
+    async with await aio_pika.connect(url("engineer")) as connection:
+        found = [each.message async for each in hold_dead_letters(connection, "validate", TOPOLOGY)]
+    await empty(url)
+    assert [each.body for each in found] == [b"x"]
+    assert "UnicodeDecodeError" in found[0].reason
 
 
 @pytest.mark.parametrize("act", ["get", "purge"])

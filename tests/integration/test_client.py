@@ -21,7 +21,7 @@ import shotwatch_client
 from shotwatch_client import MissingRecords, NoData, NotAccepted, NotPermitted, ShotwatchClient
 from shotwatch_client.address import base_of
 from shotwatch_client.rest import Rest
-from shotwatch_shots.features import FEATURE_SPECS
+from shotwatch_shots.features.catalogue import FEATURE_SPECS
 from shotwatch_shots.pulses import instant
 from shotwatch_shots.shot import ShotFilter
 from shotwatch_shots.vocabulary import FeedbackAction

@@ -163,7 +163,7 @@ async def test_who_only_reads_a_database_is_refused_a_write_as_something_to_try_
     async with database.archive("query") as archive:
         assert await archive.ledger.find("nothing") is None
         with pytest.raises(Retry, match="refuses this account"):
-            await archive.ledger.note("nothing", {"state": "ingested"})
+            await archive.ledger.see(["nothing"])
 
 
 async def test_nobody_gets_in_without_a_password(database: Guarded, made: None) -> None:

@@ -21,7 +21,7 @@ from shotwatch_simulator.simulation import Simulation, simulate
 from tests.broker import TOPOLOGY
 
 from .commands import Result
-from .conftest import Running, until
+from .conftest import Running, alter_object, until
 from .test_cli import audited, shotwatch
 
 WIDE = {"COLUMNS": "1000"}
@@ -173,7 +173,7 @@ async def test_what_ingest_gave_up_is_left_alone_until_somebody_sends_it_back(
         )
     await running.archive.dead_letter("ingest", body, "gave up")
     # It is stored before it is dead-lettered, by the ledger; here it is not, for the sweep would be faster.
-    await running.archive.ledger.note(arrived.object_id, {"since": epoch_now() + 60_000})
+    await alter_object(running, arrived.object_id, since=epoch_now() + 60_000)
     await running.upload(given_up)
     await running.upload(later)
 

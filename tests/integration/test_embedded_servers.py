@@ -127,8 +127,18 @@ async def take(stack: Stack, queue: str) -> bytes:
 async def put(stack: Stack, queue: str, body: bytes) -> None:
     async with await aio_pika.connect(as_tester(stack.environment()["SHOTWATCH_BROKER_URL"])) as connection:
         channel = await connection.channel()
-        await channel.declare_queue(queue, durable=True)
+        await declare_on_disk(channel, queue)
         await publish(channel, queue, body)
+
+
+async def declare_on_disk(channel: AbstractChannel, queue: str) -> None:
+    """Declare a queue that is still there after the broker's death.
+
+    RabbitMQ 3.10 can lose the queue that was declared last: that Mnesia has committed the declaration (its
+    `decision` in LATEST.LOG) reaches the disk with the next transaction. So there is one more.
+    """
+    for name in (queue, f"{queue}.next"):
+        await channel.declare_queue(name, durable=True)
 
 
 def store_of(stack: Stack) -> ObjectStore:

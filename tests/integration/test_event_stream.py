@@ -122,7 +122,7 @@ async def test_a_message_that_is_no_event_is_left_out_and_reported(
             await anomalies.publish(aio_pika.Message(b'{"data": 1}'), "anomaly.warning.LA.A1.11.drift")
         await inference.announce(event(2))
         assert await next_number(events) == 2
-    assert "is no anomaly event that this version can read" in " ".join(capsys.readouterr().err.split())
+    assert "is not an anomaly event that this version can read" in " ".join(capsys.readouterr().err.split())
 
 
 async def next_number(events: AsyncIterator[AnomalyEvent]) -> int:

@@ -34,7 +34,7 @@ from shotwatch_query.service import create_app
 from shotwatch_query.sources import ApiSources
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.event import AnomalyEvent, ModelRef
-from shotwatch_shots.features import FEATURE_SPECS
+from shotwatch_shots.features.catalogue import FEATURE_SPECS
 from shotwatch_shots.feedback import ShotLabels, Snooze
 from shotwatch_shots.identity import residual_key
 from shotwatch_shots.models import ModelLoad

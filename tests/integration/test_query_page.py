@@ -82,7 +82,7 @@ async def test_an_address_with_a_wrong_token_leads_to_the_form(browser: Browser,
 
 
 async def test_the_page_shows_a_place_and_how_long_it_has_been_silent(screen: Screen) -> None:
-    tile = screen.page.get_by_role("article").filter(has_text=LA.place.spoken)
+    tile = screen.page.get_by_role("article").filter(has_text=LA.place.in_words)
     await expect(tile).to_contain_text("600 shots/min")
     await expect(tile).to_contain_text("score 1.0 of 5.0")
     await expect(screen.page.locator("#shots")).to_contain_text("shot")

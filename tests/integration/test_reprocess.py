@@ -18,7 +18,7 @@ from shotwatch_shots.shot import JudgedShot
 from shotwatch_shots.vocabulary import ObjectState
 from shotwatch_simulator.simulation import Simulation, simulate
 
-from .conftest import FOREVER_MS, Running
+from .conftest import FOREVER_MS, Running, alter_object
 from .test_cli import audited, shotwatch
 
 START = datetime(2024, 5, 1, 8, tzinfo=UTC)
@@ -59,9 +59,8 @@ async def lie_as_before_versions(running: Running, files: Sequence[Path]) -> Non
         (bucket, key), earlier = each.location, f"{START:%Y-%m-%d}/{each.ref.key}"
         if key != earlier:
             await running.store.move((bucket, key), (bucket, earlier))
-            await running.archive.ledger.note(
-                each.ref.object_id, {"location": {"bucket": bucket, "key": earlier}}
-            )
+            location = {"bucket": bucket, "key": earlier}
+            await alter_object(running, each.ref.object_id, location=location)
 
 
 @pytest.mark.parametrize("stage", ["inference", "ingest"])

@@ -25,13 +25,13 @@ from shotwatch_history import service
 from shotwatch_history.jobs.drift import DriftWatch
 from shotwatch_query.overview import Overview
 from shotwatch_shots.batch import ShotBatch
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.drift import FeatureDrift
 from shotwatch_shots.features.spec import Side
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms, instant
 from shotwatch_shots.records import BlockRef, JudgedRecords, ObjectRef
 from shotwatch_shots.shot import ShotVerdict
-from shotwatch_shots.vocabulary import DeviceKind
 from tests.integration.query_world import anomaly_event, store_event
 from tests.support.registry import Registered
 from tests.support.world import LASER, World

@@ -182,10 +182,10 @@ async def test_columns_are_described(judged: World) -> None:
         ({"interval": "7ms"}, 404, "has no place"),
         ({"cursor": "x"}, 422, "cursor: "),
         ({"from": "1999-01-01T00:00:00Z"}, 422, "more than 400 days"),
-        ({"where": "a" * 4001}, 422, "makes no sense"),
+        ({"where": "a" * 4001}, 422, "a value that is not valid"),
         ({"where": "(" * 3000}, 422, "nested more than 30 deep"),
-        ({"every": "year"}, 422, "makes no sense"),
-        ({"format": "xml"}, 422, "makes no sense"),
+        ({"every": "year"}, 422, "a value that is not valid"),
+        ({"format": "xml"}, 422, "a value that is not valid"),
     ],
     ids=lambda value: None if isinstance(value, dict) else str(value)[:30],
 )
@@ -224,3 +224,19 @@ async def test_aggregates_that_take_too_long_are_given_up(
     response = await ask(judged, aggregate="count")
     assert response.status_code == 422
     assert "shorter span" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("part", ["manifest", "file"])
+async def test_what_is_no_table_is_named(judged: World, part: str) -> None:
+    world = await compacted(judged, 3)
+    keys = world.store.buckets["tables"]
+    [key] = (each for each in keys if each.endswith(".json") == (part == "manifest"))
+    await world.objects.put("tables", key, b"forged", "text/plain")
+    refused = await ask(world)
+    assert refused.status_code == 503
+    assert f"day={SPAN['from'][:10]}" in refused.json()["detail"]
+
+
+async def test_a_window_that_reaches_before_the_calendar_ends_there(judged: World) -> None:
+    first_hour = {"from": "0001-01-01T00:00:00Z", "to": "0001-01-01T01:00:00Z"}
+    assert (await columns(judged, where="previous(score, 1000) > 0", **first_hour))["shot"] == []

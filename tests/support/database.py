@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import bson
+from bson.raw_bson import RawBSONDocument
 from pymongo import DeleteOne, ReplaceOne, UpdateOne
 from pymongo.errors import AutoReconnect, BulkWriteError, DocumentTooLarge, DuplicateKeyError
 from secantus.aggregate import apply_pipeline
@@ -46,9 +47,9 @@ class CursorInMemory:
     def limit(self, most: int) -> "CursorInMemory":
         return CursorInMemory(self.find, self.order, most)
 
-    async def __aiter__(self) -> AsyncIterator[Document]:
+    async def __aiter__(self) -> AsyncIterator[RawBSONDocument]:
         for document in sort_docs(list(self.find()), self.order)[: self.most or None]:
-            yield document
+            yield _answered(document)
 
 
 @dataclass
@@ -68,8 +69,8 @@ class CollectionInMemory:
     def aggregate(self, pipeline: Sequence[Query]) -> CursorInMemory:
         return CursorInMemory(lambda: apply_pipeline(list(self.documents.values()), list(pipeline)))
 
-    async def find_one(self, query: Query, wanted: Query | None = None) -> Document | None:
-        return next((apply_projection(found, wanted) for found in self._matching(query)), None)
+    async def find_one(self, query: Query, wanted: Query | None = None) -> RawBSONDocument | None:
+        return next((_answered(apply_projection(found, wanted)) for found in self._matching(query)), None)
 
     async def count_documents(self, query: Query) -> int:
         return len(self._matching(query))
@@ -201,6 +202,11 @@ def _first_field(change: Query) -> str:
     """Return the first field that an update changes, to distinguish the updates of a collection."""
     fields: Mapping[str, Any] = next(iter(change.values()))
     return next(name for name in fields if name != "_id").partition(".")[0]
+
+
+def _answered(document: Document) -> RawBSONDocument:
+    """Return the document as the driver returns it to the archive."""
+    return RawBSONDocument(bson.encode(document))
 
 
 def _stored(document: Document) -> Document:

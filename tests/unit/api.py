@@ -9,6 +9,7 @@ import httpx
 from starlette.types import ASGIApp
 
 from shotwatch_common.archive.audit import Audit
+from shotwatch_common.archive.driver import Database
 from shotwatch_common.facility_file import load_facility
 from shotwatch_query.access import Access, Caller
 from shotwatch_query.access.refusals import Refusals
@@ -16,6 +17,7 @@ from shotwatch_query.headers import Guarded
 from shotwatch_query.limits import Limits
 from shotwatch_query.limits.memory import Memory
 from shotwatch_query.limits.rates import Rates
+from shotwatch_query.limits.searches import Searches
 from shotwatch_query.service import create_app
 from shotwatch_query.sources import ApiSources
 from tests.support.database import DatabaseInMemory
@@ -42,12 +44,14 @@ def limits(callers: float = 1e6, strangers: float = 1e6) -> Limits:
     def clock() -> float:
         return 0.0
 
-    return Limits(Rates(callers, "CALLERS", clock), Rates(strangers, "STRANGERS", clock), Memory())
+    return Limits(
+        Rates(callers, "CALLERS", clock), Rates(strangers, "STRANGERS", clock), Memory(), Searches()
+    )
 
 
 def sources(database: DatabaseInMemory | None = None, **given: Any) -> ApiSources:
     """What the routes read from: open to all and without limits, unless a test overrides it."""
-    audit = Audit(DatabaseInMemory() if database is None else database)
+    audit = Audit(Database(DatabaseInMemory() if database is None else database))
     defaults = {
         "access": Access(),
         "archive": SimpleNamespace(audit=audit),

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from shotwatch_common.archive.audit import Audit
+from shotwatch_common.archive.driver import Database
 from shotwatch_common.archive.promotions import Promotions
 from shotwatch_common.clock import epoch_now
 from shotwatch_shots.models import Promotion
@@ -14,7 +15,7 @@ class Promoted:
 
     def __init__(self) -> None:
         self.database = DatabaseInMemory()
-        self.promotions, self.audit = Promotions(self.database), Audit(self.database)
+        self.promotions, self.audit = Promotions(Database(self.database)), Audit(Database(self.database))
 
     async def promote(self, version: str, run_id: str, digest: str) -> None:
         promotion = Promotion(epoch_now(), "amelie", None, version, "", run_id=run_id, digest=digest)

@@ -19,14 +19,15 @@ from shotwatch_aggregate.domain.join import (
     close,
     close_due,
     complete,
-    ripe,
+    due_shots,
     takes,
-    unheard_before,
+    without_record_before,
 )
 from shotwatch_aggregate.domain.split import SplitRecords, WindowRecords, nothing_of, split
 from shotwatch_common.archive.driver import Database
 from shotwatch_common.archive.windows import NEVER, Windows, from_document, to_document
 from shotwatch_shots.batch import ABSENT
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.errors import Bug
 from shotwatch_shots.facility import Interval
 from shotwatch_shots.identity import block_key
@@ -34,7 +35,6 @@ from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.pulses import instant
 from shotwatch_shots.reconciliation.sides import JoinedRows
 from shotwatch_shots.records import BlockRef, JudgedRecords
-from shotwatch_shots.vocabulary import DeviceKind
 from shotwatch_shots.window import RecordSource, Window
 from tests.support.database import DatabaseInMemory
 
@@ -101,7 +101,7 @@ def empty() -> Window:
 
 def arrive(window: Window, part: WindowRecords) -> Window:
     after = admit(window, part)
-    return close(after, ripe(window, after, EXPECTED))[0]
+    return close(after, due_shots(window, after, EXPECTED))[0]
 
 
 def joined(*parts: WindowRecords) -> Window:
@@ -554,10 +554,10 @@ def test_only_devices_that_had_not_reported_up_to_the_first_shot_are_asked_for_t
     window = joined(records("camera", [2, 3, 4]), records("meter", [4]))
     _, batch = close(window, window.open)
     assert batch is not None
-    assert sorted(unheard_before(batch, EXPECTED)) == ["meter", "spectro"]
+    assert sorted(without_record_before(batch, EXPECTED)) == ["meter", "spectro"]
     _, later = close(window, window.open & (np.arange(600) == 4))
     assert later is not None
-    assert unheard_before(later, EXPECTED) == ["spectro"]
+    assert without_record_before(later, EXPECTED) == ["spectro"]
 
 
 def test_what_is_wanted_again_is_closed_once_more_as_it_is_and_only_once() -> None:

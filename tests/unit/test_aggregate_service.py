@@ -14,11 +14,11 @@ from opentelemetry import trace
 from shotwatch_aggregate.service import REMEMBERED_S, Aggregator
 from shotwatch_common.facility_file import load_facility
 from shotwatch_shots.batch import ShotBatch
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.errors import Bug
 from shotwatch_shots.ledger import JoinFacts
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef, FileValidated, JudgedRecords, ObjectRef
-from shotwatch_shots.vocabulary import DeviceKind
 from shotwatch_shots.window import Window
 
 FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
@@ -56,7 +56,7 @@ class Windows:
     async def open(self) -> int:
         return 0
 
-    async def strike_off(self, window_id: str, batch_id: str) -> None:
+    async def remove_from_outbox(self, window_id: str, batch_id: str) -> None:
         window = self.stored[window_id]
         left = {id_: batch for id_, batch in window.outbox.items() if id_ != batch_id}
         self.stored[window_id] = replace(window, outbox=left)

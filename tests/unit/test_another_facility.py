@@ -19,7 +19,9 @@ from shotwatch_inference.domain.rules import apply_rules
 from shotwatch_ingest.readers.exchange import written_columns
 from shotwatch_ingest.readers.pool import ReaderPool
 from shotwatch_shots.batch import ShotBatch, ShotsMeasured
-from shotwatch_shots.facility import parse_facility
+from shotwatch_shots.device_kinds import DeviceKind
+from shotwatch_shots.facility import FacilityError
+from shotwatch_shots.facility_parsing import parse_facility
 from shotwatch_shots.pulses import epoch_ms, shot_id
 from shotwatch_shots.records import BlockRef, DeviceRecords, FileValidated, ObjectRef
 from shotwatch_shots.vocabulary import AnomalyKind
@@ -78,7 +80,10 @@ class World:
             facility=FACILITY,
             archive=SimpleNamespace(
                 windows=SimpleNamespace(
-                    load=self._load, save=self._save, of_file=_none, strike_off=self._strike_off
+                    load=self._load,
+                    save=self._save,
+                    of_file=_none,
+                    remove_from_outbox=self._remove_from_outbox,
                 ),
                 ledger=SimpleNamespace(note_joined=_none),
                 devices=SimpleNamespace(saw=_none),
@@ -100,7 +105,7 @@ class World:
         self.windows[window.id] = window
         return True
 
-    async def _strike_off(self, window_id: str, _batch_id: str) -> None:
+    async def _remove_from_outbox(self, window_id: str, _batch_id: str) -> None:
         self.windows[window_id] = replace(self.windows[window_id], outbox={})
 
     async def _send(self, _stage: str, message: ShotBatch | ShotsMeasured) -> None:
@@ -167,7 +172,7 @@ async def test_files_become_shots_and_shots_are_measured(files: list[ReadObject]
     assert shot_id(batch.series, BROKEN_PULSE) == "L1-S2-1s-20250304T102002.000"
     assert {member.device for member in batch.members} == {CAMERA, METER}
 
-    (finding,) = apply_rules(batch, {}, batch.series.place.spoken, FACILITY)
+    (finding,) = apply_rules(batch, {}, batch.series.place.in_words, FACILITY)
     assert (finding.kind, finding.devices, batch.pulses[finding.shot]) == (
         AnomalyKind.DEVICE_STATE,
         (METER,),
@@ -183,3 +188,8 @@ async def test_files_become_shots_and_shots_are_measured(files: list[ReadObject]
     mean[batch.pulses == BROKEN_PULSE] = np.nan
     assert world.measured["features"][METER]["energy"] == pytest.approx(mean, nan_ok=True)
     assert read_block(world.blocks[CAMERA]).arrays["image"].shape == (PULSES, 60, 80)
+
+
+def test_a_kind_of_device_that_the_facility_lacks_is_named() -> None:
+    with pytest.raises(FacilityError, match="TestStand has no devices of the kind Spectro"):
+        FACILITY.dataset(DeviceKind.SPECTRO)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bson.datetime_ms import DatetimeMS
 
 from shotwatch_common import metrics, rights
 from shotwatch_common.archive import Archive
@@ -17,6 +18,7 @@ from shotwatch_common.archive.devices import LastFrame, LastState
 from shotwatch_common.archive.measurements import Source, of_shot
 from shotwatch_shots.batch import CompletedBatch, ShotBatch
 from shotwatch_shots.calibration import CalibrationConstants
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.drift import Drift, FeatureDrift
 from shotwatch_shots.errors import Bug, Retry
 from shotwatch_shots.feedback import Statement
@@ -32,7 +34,6 @@ from shotwatch_shots.shot import ShotFilter, ShotVerdict
 from shotwatch_shots.vocabulary import (
     AnomalyKind,
     CalibrationKind,
-    DeviceKind,
     FeedbackAction,
     ModelAlias,
     ObjectState,
@@ -64,8 +65,9 @@ WRONG: dict[str, Any] = {
     "list": [7],
     "document": {"x": "y"},
     "bytes": b"x\x9c\xff",
+    "date": DatetimeMS(2**60),
 }
-"""Values of which most are wrong for any field."""
+"""Values of which most are wrong for any field. Python has no value for the date, of the year 36 million."""
 ONE_FOR_ALL = (
     "counters",
     "retention",
@@ -150,9 +152,9 @@ async def _good(archive: Archive) -> None:
     outcome = Outcome({"shots": 1}, (Imbalance("shot", "lost"),), tally=Tally({"ingested": 1}, {}, 1))
     await archive.reconciliations.note([SHOTS_SLICE], NOW)
     await archive.reconciliations.write(Reconciled(SHOTS_SLICE, outcome, NOW, 1, ()), NOW)
-    await archive.reprocessings.reach("features", *ALL, NOW)
+    await archive.reprocessings.note_reached("features", *ALL, NOW)
     await archive.retention.begin(NOW)
-    await archive.retention.reach(NOW)
+    await archive.retention.note_deleted(NOW)
     await archive.tables.lease("holder", 60_000)
     await archive.tables.note({(SERIES.place, NOW): [CompletedBatch("batch", WINDOW, NOW)]}, NOW)
     await archive.tables.doubt([KEY], SERIES.place, NOW, NOW)
@@ -178,11 +180,12 @@ READERS: Mapping[str, Mapping[str, Reader]] = {
         "tally": lambda a: a.ledger.tally(*ALL),
         "objects": lambda a: a.ledger.objects(*ALL),
         "located": lambda a: a.known_objects.located("", "zzz"),
+        "end_of_part": lambda a: a.known_objects.end_of_part("", "zzz", 1),
         "located_at": lambda a: a.known_objects.located_at([KEY]),
         "in_bucket": lambda a: a.known_objects.in_bucket("data", list(ObjectState)),
         "known": lambda a: a.known_objects.find([ID, FORGED]),
         "versions": lambda a: a.known_objects.versions([KEY]),
-        "known_keys": lambda a: a.known_objects.known_keys([KEY]),
+        "of_keys": lambda a: a.known_objects.of_keys([KEY]),
         "arrived": lambda a: a.known_objects.arrived(*ALL),
         "first_arrival": lambda a: a.known_objects.first_arrival(*ALL),
         "first_folder": lambda a: a.known_objects.first_folder(""),
@@ -324,8 +327,12 @@ async def _stored() -> tuple[DatabaseClient, Archive]:
 
 
 def _forgeries(good: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield forged copies of a document: only its id, each field left out, and each with each wrong value."""
+    """Yield forged copies of a document.
+
+    They have only its id, a date that the driver cannot decode, a field left out, or a wrong value.
+    """
     yield "only its id", {}
+    yield "with a further date", {**good, "further": WRONG["date"]}
     for field in good:
         yield f"without {field}", {name: value for name, value in good.items() if name != field}
         for name, value in WRONG.items():

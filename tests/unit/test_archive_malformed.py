@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from shotwatch_common.archive.audit import Audit
+from shotwatch_common.archive.driver import Database
 from shotwatch_common.archive.events import Events
 from shotwatch_common.archive.feedback import Feedback
 from shotwatch_common.archive.promotions import Promotions
@@ -22,7 +23,7 @@ HUGE = "x" * 100_000
 async def test_malformed_feedback_is_left_out(forged: dict[str, Any]) -> None:
     database = DatabaseInMemory()
     await database["feedback"].insert_one({"_id": "forged", **forged})
-    feedback = Feedback(database)
+    feedback = Feedback(Database(database))
     assert await feedback.snoozes(NOW) == []
     assert await feedback.of_incident("i") == []
     assert await feedback.standings(["i"]) == {}
@@ -32,7 +33,7 @@ async def test_malformed_feedback_is_left_out(forged: dict[str, Any]) -> None:
 @pytest.mark.parametrize("forged", [None, {}, {"specversion": "1.0"}, {"data": {"sequence": 2}}, "text"])
 async def test_a_malformed_event_is_left_out(forged: object) -> None:
     database, event = DatabaseInMemory(), anomaly_event(0)
-    events = Events(database)
+    events = Events(Database(database))
     await events.add([event.numbered(1)])
     malformed = {"_id": "forged", "sequence": 2, "stored_at": NOW, "published_at": 0, "shot": event.data.shot}
     await database["events"].insert_one({**malformed, "event": forged})
@@ -51,7 +52,7 @@ async def test_a_malformed_event_is_left_out(forged: object) -> None:
 )
 async def test_a_malformed_line_of_the_audit_is_left_out(forged: dict[str, Any]) -> None:
     database = DatabaseInMemory()
-    audit = Audit(database)
+    audit = Audit(Database(database))
     id_ = await audit.note("promote", "3")
     good = database["audit"].documents[id_]
     await database["audit"].insert_one({**good, "_id": "forged", **forged})
@@ -63,5 +64,5 @@ async def test_a_malformed_line_of_the_audit_is_left_out(forged: dict[str, Any])
 async def test_a_promotion_of_any_size_becomes_a_short_one() -> None:
     database = DatabaseInMemory()
     await database["challengers"].insert_one({"_id": "forged", "at": NOW, "version": HUGE, "why": [HUGE]})
-    [read] = await Promotions(database).newest(ModelAlias.CHALLENGER)
+    [read] = await Promotions(Database(database)).newest(ModelAlias.CHALLENGER)
     assert len(str(read.version)) + len(read.why) < 2000

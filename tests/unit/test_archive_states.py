@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.devices import Devices, LastState
+from shotwatch_common.archive.driver import Database
 from shotwatch_common.archive.records import Records
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef, JudgedRecords, ObjectRef
-from shotwatch_shots.vocabulary import DeviceKind
 from tests.support.database import DatabaseInMemory
 
 METER = "LB_A2-EM_1-EnergyMeter-1"
@@ -48,7 +49,7 @@ FILES = st.dictionaries(st.integers(0, 31 * 24 * 60), st.lists(STATES, min_size=
 async def test_the_state_before_any_time_is_that_of_the_last_record_before_it(
     files: dict[int, list[list[str | None]]], data: st.DataObject
 ) -> None:
-    records, truth, arrivals = Records(DatabaseInMemory()), {}, []
+    records, truth, arrivals = Records(Database(DatabaseInMemory())), {}, []
     for minute, versions in files.items():
         for version, states in enumerate(versions):
             reported = {NOON + MINUTE_MS * minute + 9_999 * n: state for n, state in enumerate(states)}
@@ -63,7 +64,7 @@ async def test_the_state_before_any_time_is_that_of_the_last_record_before_it(
 
 
 async def test_the_state_before_a_long_silence_takes_three_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    records, reads = Records(DatabaseInMemory()), []
+    records, reads = Records(Database(DatabaseInMemory())), []
     await records.keep(*recorded("meter.h5", 1, {NOON: "ON"}))
     find = records._records.find
     monkeypatch.setattr(records._records, "find", lambda *given: reads.append(given) or find(*given))
@@ -75,7 +76,7 @@ async def test_the_state_before_a_long_silence_takes_three_reads(monkeypatch: py
 def archive() -> Iterator[Archive]:
     archive = Archive.at("mongodb://nobody", "nothing")
     memory = DatabaseInMemory()
-    archive.records, archive.devices = Records(memory), Devices(memory)
+    archive.records, archive.devices = Records(Database(memory)), Devices(memory)
     yield archive
     archive._client.close()
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shotwatch_common.archive.driver import Database
 from shotwatch_common.archive.events import Events
 from shotwatch_common.archive.ledger import Ledger
 from shotwatch_common.archive.measurements import Measurements, Source
@@ -39,7 +40,7 @@ def test_steps_follow_each_other_through_the_whole_span(start: int, length: int,
 async def test_the_earliest_time_is_the_smallest_in_the_span(
     times: set[int], start: int, length: int
 ) -> None:
-    collection = DatabaseInMemory()["events"]
+    collection = Database(DatabaseInMemory())["events"]
     for time in times:
         await collection.insert_one({"_id": time, "stored_at": time})
     within = [time for time in times if start <= time < start + length]
@@ -50,7 +51,7 @@ async def test_the_earliest_time_is_the_smallest_in_the_span(
 
 @pytest.mark.parametrize("span", [(NOON, NOON + 7 * MINUTE), (0, 2 * NOON), (NOON + 1, NOON + HOUR)])
 async def test_a_tally_counts_each_object_once(span: tuple[int, int]) -> None:
-    ledger, expected = Ledger(DatabaseInMemory()), Counter[str]()
+    ledger, expected = Ledger(Database(DatabaseInMemory())), Counter[str]()
     states = (ObjectState.INGESTED, ObjectState.REJECTED, ObjectState.WAITING)
     for n, arrived in enumerate([NOON, NOON + 5 * MINUTE - 1, NOON + 5 * MINUTE, NOON + 7 * MINUTE, 5]):
         ref = ObjectRef(object_id=f"{n}", bucket="b", key=f"{n}", etag="e", size=10**n, arrived_at=arrived)
@@ -67,7 +68,7 @@ async def test_a_tally_counts_each_object_once(span: tuple[int, int]) -> None:
 
 
 async def test_a_series_of_days_has_each_shot_once() -> None:
-    measurements = Measurements(DatabaseInMemory())
+    measurements = Measurements(Database(DatabaseInMemory()))
     starts = [NOON + 6 * HOUR * n - (n % 3) * MINUTE for n in range(9)]
     for start in starts:
         pulses = [start, start + 10_000]

@@ -90,10 +90,10 @@ def test_a_single_shot_file_holds_one_pulse_of_one_device(tmp_path: Path) -> Non
     [
         (("--places", "LA-A9"), "HPLS has no place LA-A9"),
         (("--places", "LA-A2", "--interval", "100ms"), "HPLS has no place LA-A2 at 100ms"),
-        (("--places", "LA-A2", "--inject", "sabotage"), "sabotage is no anomaly"),
-        (("--places", "LA-A2", "--inject", "hot_spot:much"), "hot_spot:much is no anomaly"),
+        (("--places", "LA-A2", "--inject", "sabotage"), "sabotage is not an anomaly"),
+        (("--places", "LA-A2", "--inject", "hot_spot:much"), "hot_spot:much is not an anomaly"),
         (("--places", "LA-A2", "--places", "LA-A3-31", "--single-shot"), "files of one interval"),
-        (("--places", "LA-A2", "--start", "noon"), "'noon' is no time"),
+        (("--places", "LA-A2", "--start", "noon"), "'noon' is not a time"),
         ((), "Missing option"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import io
 import json
+import struct
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -308,11 +309,16 @@ def test_a_label_is_sent_once_whatever_happens() -> None:
 def test_a_refusal_has_its_kind_and_the_servers_words_and_is_not_repeated(
     status: int, kind: type[Exception]
 ) -> None:
-    problem = {"detail": "the request makes no sense", "mistakes": [{"where": "query.kind", "what": "bad"}]}
+    problem = {
+        "detail": "the request has a value that is not valid",
+        "mistakes": [{"where": "query.kind", "what": "bad"}],
+    }
     with (
         serving(turns(Reply(problem, status))) as server,
         server.client() as client,
-        pytest.raises(kind, match=r"GET /shots/x: .*the request makes no sense; query.kind: bad"),
+        pytest.raises(
+            kind, match=r"GET /shots/x: .*the request has a value that is not valid; query.kind: bad"
+        ),
     ):
         client.shot("x")
     assert len(server.asked) == 1
@@ -451,8 +457,10 @@ def test_shots_by_value_are_the_pages_of_an_arrow_stream() -> None:
 
 
 def test_an_answer_that_is_no_arrow_stream_is_reported() -> None:
-    whole = arrow(["a", "b"]).body
-    for body in (b"", b"{}", whole[: len(whole) // 2], b"\xff" * 100):
+    whole = arrow(["abc", "defgh"]).body
+    outside = whole.replace(struct.pack("<3i", 0, 3, 8), struct.pack("<3i", 0, 3, 2**30))
+    assert outside != whole
+    for body in (b"", b"{}", whole[: len(whole) // 2], b"\xff" * 100, outside):
         with (
             serving(turns(Reply(body))) as server,
             server.client() as client,

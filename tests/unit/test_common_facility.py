@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from shotwatch_common.facility_file import load_facility
-from shotwatch_shots.facility import FacilityError, FileName, duration_ms
+from shotwatch_shots.device_kinds import DeviceKind
+from shotwatch_shots.durations import duration_ms
+from shotwatch_shots.facility import FacilityError, FileName
 from shotwatch_shots.place import Place
-from shotwatch_shots.vocabulary import DeviceKind
 
 HPLS = Path(__file__).resolve().parents[2] / "facilities" / "hpls.yaml"
 FACILITY = load_facility(HPLS)

@@ -11,9 +11,9 @@ from shotwatch_common.blocks import write_block
 from shotwatch_common.readings import Collected, Readings, readings_of
 from shotwatch_common.store import ObjectStore
 from shotwatch_shots.batch import ABSENT, Mask, Member, ShotBatch
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef
-from shotwatch_shots.vocabulary import DeviceKind
 
 
 class Blocks:

@@ -11,7 +11,7 @@ from shotwatch_detector.decision import Judgement, judge
 from shotwatch_detector.sentences import chance_of, explain
 from shotwatch_detector.statistics import RUN, Baseline, Tail
 from shotwatch_shots.event import Contribution
-from shotwatch_shots.features import FEATURE_SPECS, INDICATORS
+from shotwatch_shots.features.catalogue import FEATURE_SPECS, INDICATORS
 from shotwatch_shots.features.severities import SEVERITY_LIMITS
 from shotwatch_shots.features.spec import Side
 from shotwatch_shots.vocabulary import AnomalyKind, Severity
@@ -304,6 +304,20 @@ def test_how_urgent_a_hot_spot_is_depends_on_its_size_and_not_on_its_rarity(
     features["Camera-2"]["hot_spot_excess"][7] = share
     (finding,) = decide(features).findings
     assert finding.severity is severity
+
+
+def test_a_hot_spot_is_as_urgent_as_its_size_even_if_its_middle_is_a_rarer_bright_pixel() -> None:
+    features = normal_features()
+    deviate(features, "Camera-2", "hot_spot", 30)
+    features["Camera-2"]["hot_spot_excess"][7] = 0.09
+    pixel = {"pixel_excess": 3.0, "pixel_excess_x": 61.0, "pixel_excess_y": 48.0, "pixel_excess_size": 0.15}
+    features["Camera-2"] |= {name: np.full(SHOTS, value) for name, value in pixel.items()}
+    features["Camera-2"]["pixel_excess"][7] = 60.0
+    of_camera = {**BASELINES["Camera-2"], "pixel_excess": baseline_of("pixel_excess", 3.0)}
+    (finding,) = judge("LA A1 11", features, {**BASELINES, "Camera-2": of_camera}, SHOTS).findings
+    assert finding.contributions[0].feature == "pixel_excess"
+    assert (finding.kind, finding.severity) == (AnomalyKind.HOT_SPOT, Severity.CRITICAL)
+    assert "hot spot on Camera-2 at x = 61, y = 48 px, 9 % of the peak" in finding.why
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from shotwatch_detector.frames import SMALLEST_GAIN, ReferenceFrame, make_refere
 from shotwatch_detector.residuals import ResidualMap, measure_deviations, smooth
 from shotwatch_detector.scoring import FRAMES_AT_ONCE, CameraReference, learn_camera, score_frames
 from shotwatch_detector.statistics import measure_baseline
-from shotwatch_shots.features import INDICATORS
+from shotwatch_shots.features.catalogue import INDICATORS
 from tests.support import detector_reference
 
 SHAPE = (102, 128)

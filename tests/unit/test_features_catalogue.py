@@ -7,7 +7,7 @@ from shotwatch_physics.beam import measure_beams
 from shotwatch_physics.energy import measure_energies
 from shotwatch_physics.reference import make_reference, measure_in_detail, pointing
 from shotwatch_physics.spectrum import measure_spectra
-from shotwatch_shots.features import FEATURE_SPECS
+from shotwatch_shots.features.catalogue import FEATURE_SPECS
 from shotwatch_shots.features.scores import SCORES
 
 

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from shotwatch_features.domain.measure import Known, chosen_for_detail, measure, measure_camera_in_detail
 from shotwatch_physics.reference import make_reference
-from shotwatch_shots.vocabulary import DeviceKind
+from shotwatch_shots.device_kinds import DeviceKind
 
 SAMPLES = np.arange(512)
 

@@ -11,9 +11,10 @@ from shotwatch_detector.arrays import Features
 from shotwatch_detector.finding import Finding
 from shotwatch_inference.domain.rules import apply_rules
 from shotwatch_shots.batch import ABSENT, Member, ShotBatch
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef
-from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind, RecordReason, Severity
+from shotwatch_shots.vocabulary import AnomalyKind, RecordReason, Severity
 
 FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
 BLOCK = BlockRef(bucket="blocks", key="k", object_id="o", object_key="f.h5")

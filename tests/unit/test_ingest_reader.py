@@ -37,9 +37,10 @@ from shotwatch_ingest.readers.exchange import (
     written_columns,
 )
 from shotwatch_ingest.readers.pool import ReaderPool
+from shotwatch_shots.device_kinds import ImageDigest
 from shotwatch_shots.errors import Bug, Reject, Retry
 from shotwatch_shots.facility import FileName
-from shotwatch_shots.records import VALID, BlockRef, DeviceRecords, ImageDigest
+from shotwatch_shots.records import VALID, BlockRef, DeviceRecords
 from shotwatch_shots.vocabulary import FileReason, RecordReason
 from shotwatch_validate.domain.judge import judge
 from tests.support.readers import workspace_of
@@ -418,7 +419,7 @@ FORGED: dict[str, Callable[[dict[str, Any], dict[str, Any]], object]] = {
         examples=[{"where": "/", "reason": "not_a_time", "detail": ""}] * 100
     ),
     "names no place": lambda _, device: device.update(device="LA_Z9-Camera_1-Camera-1"),
-    "is no device of LA": lambda _, device: device.update(device=CAMERA.replace("LA", "LB")),
+    "does not belong to LA": lambda _, device: device.update(device=CAMERA.replace("LA", "LB")),
     "control or bidirectional": lambda _, device: device.update(device=f"{CAMERA}\x1b[2J"),
     "is no EnergyMeter": lambda _, device: device.update(kind="EnergyMeter"),
     "belongs to LA-A1-11-100ms": lambda _, device: device.update(

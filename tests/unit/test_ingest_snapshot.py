@@ -18,9 +18,10 @@ from shotwatch_ingest.domain import snapshot
 from shotwatch_ingest.domain.expectation import Expectation
 from shotwatch_ingest.domain.hdf5 import image as hdf5_reading
 from shotwatch_ingest.domain.snapshot import DeviceSnapshot, Snapshot, read_snapshot, record_bytes
+from shotwatch_shots.device_kinds import DeviceKind, EnergyDigest, ImageDigest, SpectrumDigest
 from shotwatch_shots.errors import Reject
-from shotwatch_shots.records import EnergyDigest, ImageDigest, RecordProblem, SpectrumDigest
-from shotwatch_shots.vocabulary import DeviceKind, FileReason, RecordReason, SkipReason
+from shotwatch_shots.records import RecordProblem
+from shotwatch_shots.vocabulary import FileReason, RecordReason, SkipReason
 
 FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
 KEY = "LA_Camera01-Recorder_100ms_snapshot_2022-07-01_07-33-00.h5"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from shotwatch_common.archive.driver import Database
 from shotwatch_common.archive.ledger import Ledger
 from shotwatch_shots.ledger import Entry, JoinFacts, ReadFacts, SkippedPart
 from shotwatch_shots.records import ObjectRef
@@ -40,7 +41,7 @@ STORED = {
 async def _ledger(fields: Mapping[str, Any]) -> tuple[DatabaseInMemory, Ledger]:
     """Return a ledger with an object that was just entered, and these fields in its document."""
     database = DatabaseInMemory()
-    ledger = Ledger(database)
+    ledger = Ledger(Database(database))
     await ledger.enter(REF, "ingest")
     database["objects"].documents["id"].update(fields)
     return database, ledger

@@ -13,7 +13,7 @@ from scipy.ndimage import uniform_filter
 from shotwatch_physics.feature import Features, Light
 from shotwatch_physics.fluence import FLUENCE_FEATURES, fluence_in
 from shotwatch_physics.padded import fill_counts, fill_light, make_padded
-from shotwatch_shots.features import FEATURE_SPECS
+from shotwatch_shots.features.catalogue import FEATURE_SPECS
 
 SHAPE = (102, 128)
 

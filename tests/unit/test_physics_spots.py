@@ -13,7 +13,7 @@ from scipy.ndimage import correlate, gaussian_filter, uniform_filter
 from shotwatch_physics.feature import Features, Light
 from shotwatch_physics.padded import fill_counts, make_padded
 from shotwatch_physics.spots import SPOT_FEATURES, running_maximum, spots_in
-from shotwatch_shots.features import FEATURE_SPECS
+from shotwatch_shots.features.catalogue import FEATURE_SPECS
 
 SHAPE = (102, 128)
 

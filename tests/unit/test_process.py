@@ -19,7 +19,7 @@ from pymongo.errors import ServerSelectionTimeoutError
 from shotwatch_common import process
 from shotwatch_common.process import Service
 from shotwatch_common.settings import SettingsError
-from shotwatch_common.telemetry import last_words
+from shotwatch_common.telemetry import fatal_errors_logged
 from shotwatch_shots.errors import Retry
 from tests.facilities import FACILITY
 
@@ -77,7 +77,7 @@ async def test_no_message_is_taken_before_what_it_takes_is_known_however_long_a_
 
 def last_line(capsys: pytest.CaptureFixture[str], error: Exception) -> dict[str, Any]:
     """What a service logs that ends with this error."""
-    with pytest.raises(SystemExit) as ended, last_words("validate", SettingsError):
+    with pytest.raises(SystemExit) as ended, fatal_errors_logged("validate", SettingsError):
         raise error
     assert ended.value.code == 1
     out, err = capsys.readouterr()
@@ -130,9 +130,9 @@ def test_a_service_that_crashes_ends_whatever_threads_are_left() -> None:
     """A thread that answered a request waits for its next work: nothing ends it after a crash."""
     program = """
 from threading import Event, Thread
-from shotwatch_common.telemetry import last_words
+from shotwatch_common.telemetry import fatal_errors_logged
 
-with last_words("query"):
+with fatal_errors_logged("query"):
     Thread(target=Event().wait).start()
     1 / 0
 """

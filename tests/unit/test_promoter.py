@@ -6,6 +6,7 @@ from typing import Any, cast
 import pytest
 
 from shotwatch_common.archive.audit import Audit
+from shotwatch_common.archive.driver import Database
 from shotwatch_common.archive.promotions import Promotions
 from shotwatch_common.bundle_files import BUNDLE_FILES, digest_of
 from shotwatch_common.promotion_audit import proven
@@ -55,8 +56,8 @@ class Archive:
 
     def __init__(self) -> None:
         self.database = DatabaseInMemory()
-        self.promotions = Promotions(self.database)
-        self.audit = Audit(self.database)
+        self.promotions = Promotions(Database(self.database))
+        self.audit = Audit(Database(self.database))
 
     @property
     def written(self) -> list[Document]:

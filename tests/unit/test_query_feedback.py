@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from shotwatch_common.archive.audit import Audit
+from shotwatch_common.archive.driver import Database
 from shotwatch_common.archive.feedback import Feedback
 from shotwatch_query.access import Caller
 from shotwatch_query.routes.feedback import MOST_OF_CALLER
@@ -57,8 +58,8 @@ class Api:
         self.database["feedback"] = Slow()
         reported = [event("first"), event("second"), event("other", incident="other")]
         self.archive = SimpleNamespace(
-            audit=Audit(self.database),
-            feedback=Feedback(self.database),
+            audit=Audit(Database(self.database)),
+            feedback=Feedback(Database(self.database)),
             events=Events({each.id: each for each in reported}),
         )
         given = {"access": Callers()} if keyed else {}

@@ -57,7 +57,7 @@ NESTED = ["W1tb" * 475, "W1tb" * 20_000, "eyJhIjp7" * 240]
     ids=lambda text: text[:20],
 )
 def test_other_texts_are_no_cursors(text: str) -> None:
-    with pytest.raises(ValueError, match="not one that this service gave out"):
+    with pytest.raises(ValueError, match="not a cursor of this service"):
         PageCursor.decode(text)
 
 

@@ -7,6 +7,7 @@ import pytest
 from pymongo.errors import AutoReconnect
 
 from shotwatch_common.archive.audit import MOST_CHARACTERS, Audit, AuditLine
+from shotwatch_common.archive.driver import Database
 from shotwatch_query.access import refusals as refusals_module
 from shotwatch_query.access.refusals import MOST_KEPT, Refusals
 from shotwatch_shots.vocabulary import ChangeOutcome, Scope
@@ -107,7 +108,7 @@ def line(who: str, address: str = "192.0.2.1", which: str = "/") -> AuditLine:
 
 async def test_beyond_a_hundred_addresses_a_minute_all_others_are_one_line() -> None:
     database = DatabaseInMemory()
-    refusals = Refusals(Audit(database))
+    refusals = Refusals(Audit(Database(database)))
     for n in range(1000):
         await refusals.note(line("stranger", f"192.0.2.{n}"))
     await refusals.store_counts()
@@ -118,7 +119,7 @@ async def test_beyond_a_hundred_addresses_a_minute_all_others_are_one_line() -> 
 
 async def test_texts_of_a_line_are_cut() -> None:
     database = DatabaseInMemory()
-    await Audit(database).add(line("x" * 60_000, which="/" + "y" * 60_000))
+    await Audit(Database(database)).add(line("x" * 60_000, which="/" + "y" * 60_000))
     (kept,) = stored(database)
     assert kept["which"] == f"/{'y' * (MOST_CHARACTERS - 1)}…"
     assert len(kept["who"]) == MOST_CHARACTERS + 1
@@ -129,7 +130,7 @@ async def test_counts_are_stored_at_the_end_of_the_minute_and_of_the_service(
 ) -> None:
     monkeypatch.setattr(refusals_module, "EVERY_S", 0.01)
     database = DatabaseInMemory()
-    async with Refusals.of(Audit(database)) as refusals:
+    async with Refusals.of(Audit(Database(database))) as refusals:
         for _ in range(7):
             await refusals.note(line("amelie"))
         async with asyncio.timeout(10):

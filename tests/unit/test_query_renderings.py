@@ -15,7 +15,7 @@ from shotwatch_query.domain.columns import spreadsheet_cell
 from shotwatch_query.domain.frames import colour_png, grey_png, pixels_csv, residual_png, spectrum_csv
 from shotwatch_query.domain.plots import LEFT, RIGHT, WIDTH, Axis, spectrum_png
 from shotwatch_query.routes.devices import RecordDocument, _row_csv
-from shotwatch_shots.vocabulary import DeviceKind
+from shotwatch_shots.device_kinds import DeviceKind
 
 
 def picture(png: bytes) -> NDArray[np.uint8]:

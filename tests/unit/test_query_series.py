@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shotwatch_common.archive import measurements
+from shotwatch_common.archive.driver import Database
 from shotwatch_common.archive.measurements import Measurements
 from shotwatch_query.domain.columns import columns_csv, columns_npy, finite_or_none, instants
 from shotwatch_query.domain.pages import Span
@@ -61,7 +62,7 @@ async def test_the_service_answers_others_while_a_series_is_sorted(monkeypatch: 
         "revisions": np.array([1, 1], "<i4").tobytes(),
         "features": {"energy": np.array([2, 1], "<f4").tobytes()},
     }
-    reading = asyncio.create_task(Measurements(database).series("camera", ["energy"], 0, 1000))
+    reading = asyncio.create_task(Measurements(Database(database)).series("camera", ["energy"], 0, 1000))
     while not sorting.is_set():
         await asyncio.sleep(0.01)
     answered.set()

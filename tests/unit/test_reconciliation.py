@@ -17,11 +17,17 @@ from shotwatch_shots.reconciliation.objects import (
 )
 from shotwatch_shots.reconciliation.outcome import NAMED, Imbalance, Outcome
 from shotwatch_shots.reconciliation.records import compare_records
-from shotwatch_shots.reconciliation.shots import compare_files, compare_shots
+from shotwatch_shots.reconciliation.shots import (
+    compare_batches_without_window,
+    compare_files,
+    compare_shot_ids,
+    compare_shots,
+)
 from shotwatch_shots.reconciliation.sides import (
     Buckets,
     ClosedShots,
     ClosedWindow,
+    FileVersion,
     HeldBlock,
     HeldObject,
     JoinedRows,
@@ -31,6 +37,7 @@ from shotwatch_shots.reconciliation.sides import (
     StoredShot,
     Tally,
     ValidatedRows,
+    WindowOfBatch,
 )
 from shotwatch_shots.reconciliation.slices import DAY_MS, HOUR_MS, INBOX, Equality, Reconciled, Slice
 from shotwatch_shots.reconciliation.summary import summaries_of
@@ -62,6 +69,10 @@ def test_an_object_in_its_place_adds_up() -> None:
         (
             [replace(HELD, etag="e2")],
             "data/2022-07-01/a.h5 has etag e2, 10 bytes; the ledger records etag e1, 10 bytes",
+        ),
+        (
+            [replace(HELD, size=9)],
+            "data/2022-07-01/a.h5 has etag e1, 9 bytes; the ledger records etag e1, 10 bytes",
         ),
     ],
 )
@@ -114,8 +125,10 @@ def test_an_object_that_was_stored_after_what_is_deleted_cannot_have_expired() -
 
 
 def test_blocks_of_an_object_that_the_ledger_does_not_have_are_named() -> None:
-    outcome = compare_block_folders("blocks", "2022-07-01", ["a", "b"], {"a"})
-    assert subjects(outcome) == ["blocks/2022-07-01/b/"]
+    known = {"a": "2022-07-01", "c": "2022-07-02", "d": None}
+    outcome = compare_block_folders("blocks", "2022-07-01", ["a/", "a", "b/", "c/", "d/"], known)
+    assert subjects(outcome) == [f"blocks/2022-07-01/{name}" for name in ("a", "b/", "c/")]
+    assert outcome.imbalances[-1].wrong == "blocks of an object of 2022-07-02, in the folder of another day"
 
 
 # places
@@ -157,6 +170,20 @@ def test_an_object_lies_where_its_state_requires(
     assert places(ObjectState.DEAD_LETTERED, location) == []
 
 
+def test_a_dead_lettered_object_lies_where_it_was_before() -> None:
+    before = frozenset({ObjectState.WAITING, ObjectState.DEAD_LETTERED})
+    known = replace(A, state=ObjectState.DEAD_LETTERED, states=before, location=INBOX_PLACE)
+    assert compare_places([known], {"a": RAW_KEYS}, BUCKETS, NOW).total == 0
+    for location in (None, RAW, REJECTED, ("data", "somewhere/a@e1.h5"), ("blocks", RAW[1])):
+        moved = replace(known, location=location)
+        (wrong,) = compare_places([moved], {"a": RAW_KEYS}, BUCKETS, NOW).imbalances
+        assert wrong.wrong == f"dead_lettered, and its location is {'/'.join(location or ('nowhere',))}"
+    rejected = replace(known, location=REJECTED, states=before | {ObjectState.REJECTED}, reason="bug")
+    assert compare_places([rejected], {"a": RAW_KEYS}, BUCKETS, NOW).total == 0
+    expired = replace(known, location=RAW, states=before | {ObjectState.EXPIRED})
+    assert compare_places([expired], {"a": RAW_KEYS}, BUCKETS, NOW).total == 0
+
+
 @pytest.mark.parametrize(
     ("state", "location"),
     [
@@ -187,7 +214,7 @@ def test_an_object_that_just_came_into_its_state_has_time_to_get_its_place() -> 
 
 def test_an_object_has_been_in_its_state_by_its_history() -> None:
     altered = replace(A, state=ObjectState.DEAD_LETTERED, states=frozenset({ObjectState.INGESTED}))
-    (wrong,) = compare_places([altered], {"a": RAW[1]}, BUCKETS, NOW).imbalances
+    (wrong,) = compare_places([altered], {"a": RAW_KEYS}, BUCKETS, NOW).imbalances
     assert wrong.wrong == "dead_lettered, and no step of its history records it"
 
 
@@ -237,7 +264,7 @@ def records(
     rows_of = {"camera": 3} if blocks is None else blocks
     in_blocks = {"a": {name: HeldBlock(n, "e7") for name, n in rows_of.items()}}
     validated = [ValidatedRows("a", "camera", rows, refused)] if rows else []
-    return compare_records([known], (), in_blocks, validated, of_windows, NOW, kept_after, queued)
+    return compare_records([known], {}, in_blocks, validated, of_windows, NOW, kept_after, queued)
 
 
 def test_records_are_in_windows_or_on_no_pulse() -> None:
@@ -299,8 +326,32 @@ def test_what_was_never_joined_is_named_once_no_message_is_left() -> None:
 def test_what_ingest_read_is_what_was_validated_and_of_a_later_version_alone() -> None:
     (wrong,) = records(replace(A, records=4)).imbalances
     assert wrong.wrong == "ingest read 4 records, 3 were validated"
-    superseded = compare_records([A], {"a"}, {}, [], [], NOW, 0, queued=False)
+    superseded = compare_records([A], {"a": LATER}, {}, [], [], NOW, 0, queued=False)
     assert (superseded.imbalances, superseded.counts["replaced"]) == ((), 1)
+
+
+LATER = replace(A, id="b")
+
+
+@pytest.mark.parametrize(
+    ("later", "queued", "named", "under_way"),
+    [
+        (LATER, False, 1, 0),
+        (LATER, True, 0, 1),
+        (replace(LATER, joined_at=NOW), False, 0, 1),
+        (replace(LATER, joined_at=0), False, 0, 1),
+    ],
+)
+def test_nothing_is_left_of_a_version_once_a_later_one_is_joined(
+    later: KnownObject, queued: bool, named: int, under_way: int
+) -> None:
+    joined = [JoinedRows("a", "camera", 2, 1, 0), JoinedRows("b", "camera", 3, 0, 0)]
+    validated = [ValidatedRows("a", "camera", 4, 0), ValidatedRows("b", "camera", 3, 0)]
+    outcome = compare_records([A], {"a": later}, {}, validated, joined, NOW, 0, queued)
+    assert (outcome.total, outcome.under_way) == (named, under_way)
+    for wrong in outcome.imbalances:
+        left = "3 of its records are in windows, 4 in the collection records"
+        assert wrong.wrong == f"replaced by object b, and {left}"
 
 
 @pytest.mark.parametrize("state", [ObjectState.REJECTED, ObjectState.IGNORED])
@@ -309,7 +360,9 @@ def test_what_was_rejected_or_ignored_has_no_joined_records(state: ObjectState) 
     assert wrong.wrong == f"{state}, and its records were joined: windows have 3"
     assert records(replace(A, state=state, joined_at=0)).total == 1
     assert records(replace(A, state=state), joined=(0, 0, 3)).total == 1
-    assert records(replace(A, state=state, joined_at=0), joined=(0, 0, 3)).total == 0
+    (wrong,) = records(replace(A, state=state, joined_at=0), joined=(0, 0, 3)).imbalances
+    assert wrong.wrong == f"{state}, and 3 records of it were validated"
+    assert records(replace(A, state=state, joined_at=0), rows=0, joined=(0, 0, 3)).total == 0
     assert records(replace(A, state=state, since=NOW)).under_way == 1
 
 
@@ -320,8 +373,8 @@ def test_what_is_read_again_dead_lettered_or_expired_may_have_joined_records(sta
 
 # shots
 
-WINDOW = ClosedWindow("w", {100: 1, 200: 2}, 0)
-SHOTS = [StoredShot("s1", "w", 100, 1), StoredShot("s2", "w", 200, 2)]
+WINDOW = ClosedWindow("w", "w", {100: 1, 200: 2}, 0)
+SHOTS = [StoredShot("s1", "w", 100, 1, "s1", "w"), StoredShot("s2", "w", 200, 2, "s2", "w")]
 BATCHES = [
     ClosedShots("w-1", "w", {100: 1, 200: 1}, ShotState.JUDGED, OLD),
     ClosedShots("w-2", "w", {200: 2}, ShotState.JUDGED, OLD),
@@ -347,7 +400,7 @@ def test_a_shot_that_waits_for_its_revision_is_stored_at_the_earlier_one() -> No
     [
         (SHOTS[1:], ["shot of w at 100"]),
         ([replace(SHOTS[0], revision=2), SHOTS[1]], ["shot s1"]),
-        ([*SHOTS, StoredShot("s3", "w", 300, 1)], ["shot s3"]),
+        ([*SHOTS, StoredShot("s3", "w", 300, 1, "s3", "w")], ["shot s3"]),
     ],
 )
 def test_a_shot_that_is_lost_added_or_of_another_revision_is_named(
@@ -364,9 +417,72 @@ def test_a_message_that_stays_in_the_outbox_is_named_when_it_is_old() -> None:
     assert [imbalance.wrong for imbalance in stuck.imbalances] == ["closed at revision 2, and in no batch"]
 
 
-def test_windows_have_records_of_files_that_the_ledger_has() -> None:
-    (wrong,) = compare_files([("window w", "a.h5"), ("window w", "b.h5")], {"a.h5"}).imbalances
-    assert wrong == Imbalance("window w", "has records of b.h5, which the ledger does not have")
+def test_windows_have_records_of_file_versions_that_the_ledger_has() -> None:
+    files = [FileVersion("a.h5", "a"), FileVersion("a.h5", "x"), FileVersion("b.h5", "b")]
+    outcome = compare_files([("window w", file) for file in files], {"a.h5": {"a"}})
+    assert outcome.imbalances == (
+        Imbalance("window w", "has records of object x, which the ledger does not have under the key a.h5"),
+        Imbalance("window w", "has records of b.h5, which the ledger does not have"),
+    )
+
+
+def test_a_window_lists_the_files_that_it_has_records_of() -> None:
+    listed = replace(WINDOW, files=("a.h5",), sources=frozenset({FileVersion("a.h5", "a")}))
+    assert compare_shots([listed], SHOTS, BATCHES, NOW, queued=False).total == 0
+    for files in ((), ("a.h5", "b.h5")):
+        outcome = compare_shots([replace(listed, files=files)], SHOTS, BATCHES, NOW, queued=False)
+        assert subjects(outcome) == ["window w"]
+
+
+def test_a_window_has_the_place_and_time_of_its_id() -> None:
+    (wrong,) = compare_shots([replace(WINDOW, expected_id="v")], SHOTS, BATCHES, NOW, queued=False).imbalances
+    assert wrong == Imbalance("window w", "has place, interval and start of window v")
+
+
+def test_the_ids_of_shots_and_windows_follow_from_what_is_stored() -> None:
+    wrong = [replace(SHOTS[0], id="s3"), replace(SHOTS[0], window_id="v")]
+    assert subjects(compare_shot_ids([*SHOTS, *wrong])) == ["shot s3", "shot s1"]
+
+
+@pytest.mark.parametrize(
+    ("added", "wrong"),
+    [
+        (
+            ClosedShots("w-3", "w", {100: 1}, ShotState.JUDGED, OLD),
+            "has shots that batch w-1 has at the same",
+        ),
+        (
+            ClosedShots("w-3", "w", {300: 1}, ShotState.WAITING, OLD),
+            "has 1 shots that window w did not close",
+        ),
+        (
+            ClosedShots("w-3", "w", {200: 3}, ShotState.WAITING, OLD),
+            "has 1 shots that window w did not close",
+        ),
+        (
+            ClosedShots("v-3", "w", {}, ShotState.JUDGED, OLD),
+            "stored for window w, and has the id of another",
+        ),
+    ],
+)
+def test_a_batch_has_shots_that_its_window_closed_and_no_other_batch_has(
+    added: ClosedShots, wrong: str
+) -> None:
+    (found,) = compare_shots([WINDOW], SHOTS, [*BATCHES, added], NOW, queued=False).imbalances
+    assert found.subject == f"batch {added.batch_id}"
+    assert found.wrong.startswith(wrong)
+
+
+def test_a_batch_just_closed_may_be_newer_than_the_window_that_was_read() -> None:
+    newer = ClosedShots("w-3", "w", {300: 1}, ShotState.WAITING, NOW)
+    outcome = compare_shots([WINDOW], SHOTS, [*BATCHES, newer], NOW, queued=False)
+    assert (outcome.total, outcome.under_way) == (0, 1)
+
+
+def test_each_batch_has_a_window_until_its_shots_are_deleted() -> None:
+    batches = [WindowOfBatch("w-1", "w", 1), WindowOfBatch("v-1", "v", 5), WindowOfBatch("u-1", "u", 0)]
+    assert subjects(compare_batches_without_window(batches, {"w"}, 5)) == ["batch v-1", "batch u-1"]
+    assert subjects(compare_batches_without_window(batches, {"w"}, 6)) == ["batch u-1"]
 
 
 def test_shots_without_a_window_are_named() -> None:
@@ -381,7 +497,7 @@ def event(number: int, published_at: int = 1, stored_at: int = OLD) -> StoredEve
 
 
 def test_numbers_without_an_event_are_named_together() -> None:
-    numbers = Numbers(1, frozenset({5, 6}), 9, 8, {}, frozenset())
+    numbers = Numbers(1, [5, 6], 9, 8, {}, frozenset())
     outcome = compare_events([event(5), event(6)], numbers, NOW)
     assert outcome.imbalances == (
         Imbalance("event numbers 2 to 4", "3 numbers have no event"),
@@ -390,7 +506,7 @@ def test_numbers_without_an_event_are_named_together() -> None:
 
 
 def test_a_reserved_number_is_under_way_and_a_void_one_is_no_gap() -> None:
-    numbers = Numbers(4, frozenset({5}), 8, 7, {6: NOW}, frozenset({7}))
+    numbers = Numbers(4, [5], 8, 7, {6: NOW}, frozenset({7}))
     outcome = compare_events([event(5)], numbers, NOW)
     assert (outcome.imbalances, outcome.under_way) == ((), 1)
     late = compare_events([event(5)], replace(numbers, reserved={6: OLD}), NOW)
@@ -398,13 +514,28 @@ def test_a_reserved_number_is_under_way_and_a_void_one_is_no_gap() -> None:
 
 
 def test_an_event_that_the_broker_never_confirmed_is_named_when_it_is_old() -> None:
-    numbers = Numbers(0, frozenset({1}), 2, 1, {}, frozenset())
+    numbers = Numbers(0, [1], 2, 1, {}, frozenset())
     assert compare_events([event(1, 0, NOW)], numbers, NOW).under_way == 1
     assert subjects(compare_events([event(1, 0)], numbers, NOW)) == ["event e1 (number 1)"]
 
 
+@pytest.mark.parametrize("number", [0, -1, 3])
+def test_a_number_that_was_never_given_out_is_named(number: int) -> None:
+    numbers = Numbers(0, [number], 3, 2, {}, frozenset({1, 2}))
+    (wrong,) = compare_events([event(number)], numbers, NOW).imbalances
+    assert wrong == Imbalance(f"event e{number} (number {number})", "only the numbers 1 to 2 were given out")
+
+
+def test_a_number_belongs_to_one_event() -> None:
+    twice = [event(1), replace(event(1), id="x")]
+    outcome = compare_events(twice, Numbers(0, [1, 1], 2, 1, {}, frozenset()), NOW)
+    assert subjects(outcome) == ["event e1 (number 1)", "event x (number 1)"]
+    reserved = compare_events([event(1)], Numbers(0, [1], 2, 1, {1: NOW}, frozenset()), NOW)
+    assert subjects(reserved) == ["event number 1"]
+
+
 def test_subscribers_see_the_number_under_which_an_event_is_stored() -> None:
-    numbers = Numbers(0, frozenset({1}), 2, 1, {}, frozenset())
+    numbers = Numbers(0, [1], 2, 1, {}, frozenset())
     (wrong,) = compare_events([replace(event(1), published_number=3)], numbers, NOW).imbalances
     assert wrong.wrong == "subscribers see number 3"
 

@@ -46,6 +46,15 @@ def test_the_page_in_the_repository_is_that_of_the_code() -> None:
     assert settings_page.PAGE.read_text(encoding="utf-8") == settings_page.page(), "run `make settings`"
 
 
+def test_each_setting_is_one_row_of_a_table_on_the_page() -> None:
+    """A text with a line break would end its table."""
+    lines = settings_page.page().splitlines()
+    rows = [line for line in lines if line.startswith("|")]
+    assert all(line.endswith("|") and line.replace(r"\|", "").count("|") == 5 for line in rows)
+    tables = [n for n, line in enumerate(lines) if line.startswith("| variable")]
+    assert sum(line.startswith("| `SHOTWATCH_") for line in rows) == len(rows) - 2 * len(tables)
+
+
 def test_every_service_of_the_tree_and_the_setup_of_the_store_report_their_settings() -> None:
     folders = {path.parent.name for path in REPOSITORY.glob("services/*/pyproject.toml")}
     assert installed_settings().keys() == folders | {"store-setup", "database-setup"}
@@ -116,10 +125,10 @@ def test_settings_of_the_other_services_are_no_mistakes(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("reported", "complaint"),
     [
-        ({}, "nobody would be let in"),
-        ({"OPEN": "true", "HOST": "0.0.0.0"}, "SHOTWATCH_QUERY_OPEN is for SHOTWATCH_QUERY_HOST=127.0.0.1"),
-        ({"OIDC_ISSUER": "https://issuer.example"}, "belong together"),
-        ({"KEYS_FILE": "keys", "OIDC_AUDIENCE": "shotwatch"}, "belong together"),
+        ({}, "no caller could log in"),
+        ({"OPEN": "true", "HOST": "0.0.0.0"}, "SHOTWATCH_QUERY_OPEN requires SHOTWATCH_QUERY_HOST=127.0.0.1"),
+        ({"OIDC_ISSUER": "https://issuer.example"}, "set both SHOTWATCH_QUERY_OIDC_ISSUER and"),
+        ({"KEYS_FILE": "keys", "OIDC_AUDIENCE": "shotwatch"}, "set both SHOTWATCH_QUERY_OIDC_ISSUER and"),
         ({"OIDC_ISSUER": "http://issuer.example", "OIDC_AUDIENCE": "shotwatch"}, "not https://"),
     ],
 )

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from shotwatch_common.facility_file import load_facility
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.place import NO_LEVEL, Place, ShotSeries
 from shotwatch_shots.pulses import assign_pulses, epoch_ms, shot_id
-from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
+from shotwatch_shots.vocabulary import AnomalyKind
 from shotwatch_simulator.anomalies import GROSS, TRAITS, Kind
 from shotwatch_simulator.files import recorders, snapshot_files
 from shotwatch_simulator.injections import inject, plan_injections

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from shotwatch_common.facility_file import load_facility
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.place import ShotSeries
-from shotwatch_shots.vocabulary import DeviceKind
 from shotwatch_simulator.anomalies import TRAITS, Injection, Kind
 from shotwatch_simulator.devices import SimulatedLaser, simulated, stamps
 from shotwatch_simulator.injections import inject

@@ -17,7 +17,7 @@ from shotwatch_common.tables.making import MeasuredBatch, make_table
 from shotwatch_common.tables.schema import METADATA_KEY, SHOT_COLUMNS, ShotTableSchema, identifiers
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.event import Anomaly, AnomalyEvent
-from shotwatch_shots.features import FEATURE_SPECS
+from shotwatch_shots.features.catalogue import FEATURE_SPECS
 from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.pulses import instant, shot_id
 from shotwatch_shots.shot import JudgedShot, ShotVerdict

@@ -217,14 +217,17 @@ def test_row_groups_without_a_match_are_not_read(where: str, groups: int) -> Non
     rows = ROWS.sort_values("time").assign(b=np.arange(400) / 40)
     file = file_of(table_of(rows), 40)
     search = searching(where)
-    assert len(list(row_groups(pa.PythonFile(io.BytesIO(file), mode="r"), SCHEMA, search.pruning))) == groups
+    assert (
+        len(list(row_groups(pa.PythonFile(io.BytesIO(file), mode="r"), SCHEMA, search.pruning, 400)))
+        == groups
+    )
 
 
 def test_a_search_with_windows_skips_only_what_is_out_of_reach() -> None:
     file = file_of(TABLE, 40)
     middle = int(ROWS["time"].iloc[200])
     search = searching("previous(b, 5) > 100", start=middle)
-    groups = row_groups(pa.PythonFile(io.BytesIO(file), mode="r"), SCHEMA, search.pruning)
+    groups = row_groups(pa.PythonFile(io.BytesIO(file), mode="r"), SCHEMA, search.pruning, 400)
     assert 5 <= len(list(groups)) <= 6
 
 
@@ -234,7 +237,7 @@ def test_a_search_with_windows_skips_only_what_is_out_of_reach() -> None:
 def test_files_and_memory_have_the_same_rows(rows_per_group: int, where: str) -> None:
     file = pa.PythonFile(io.BytesIO(file_of(TABLE, rows_per_group)), mode="r")
     search = searching(where)
-    assert found(search, row_groups(file, SCHEMA, search.pruning)) == found(search, in_parts(TABLE, []))
+    assert found(search, row_groups(file, SCHEMA, search.pruning, 400)) == found(search, in_parts(TABLE, []))
 
 
 def test_other_columns_are_read_of_parts_with_a_match_only() -> None:
@@ -247,7 +250,7 @@ def test_other_columns_are_read_of_parts_with_a_match_only() -> None:
     def bytes_read(where: str) -> int:
         file.count = 0
         search = searching(where)
-        groups = row_groups(pa.PythonFile(file, mode="r"), wide.schema, search.pruning)
+        groups = row_groups(pa.PythonFile(file, mode="r"), wide.schema, search.pruning, 400)
         first_rows(search, groups, columns, 1000, never)
         return file.count
 
@@ -258,13 +261,63 @@ def test_a_file_with_larger_row_groups_is_refused() -> None:
     many = pa.table({"time": pa.array([0] * 70_000, SCHEMA.field("time").type)})
     file = pa.PythonFile(io.BytesIO(file_of(many, 70_000)), mode="r")
     with pytest.raises(ValueError, match="65,536"):
-        list(row_groups(file, SCHEMA, searching(start=-1).pruning))
+        list(row_groups(file, SCHEMA, searching(start=-1).pruning, 70_000))
+
+
+@pytest.mark.parametrize(
+    ("where", "all_match"),
+    [
+        ("time > 0001-01-02", True),
+        ("time != 9999-12-31", True),
+        ("time < 1600-01-01 or time > 2500-01-01", False),
+    ],
+)
+def test_times_that_arrow_does_not_have_are_compared(where: str, all_match: bool) -> None:
+    search = searching(where)
+    file = pa.PythonFile(io.BytesIO(file_of(TABLE, 40)), mode="r")
+    expected = OURS["shot"].tolist() if all_match else []
+    assert found(search, row_groups(file, SCHEMA, search.pruning, 400)) == expected
+
+
+def test_a_file_with_another_number_of_rows_than_its_manifest_states_is_refused() -> None:
+    """What a search costs is estimated by the manifest."""
+    file = pa.PythonFile(io.BytesIO(file_of(TABLE, 40)), mode="r")
+    with pytest.raises(ValueError, match="400 rows, not 4"):
+        list(row_groups(file, SCHEMA, searching().pruning, 4))
+
+
+def test_a_file_with_an_enormous_description_is_refused() -> None:
+    content = file_of(TABLE.replace_schema_metadata({"about": "x" * 9_000_000}), 400)
+    with pytest.raises(ValueError, match="description"):
+        list(row_groups(pa.PythonFile(io.BytesIO(content), mode="r"), SCHEMA, searching().pruning, 400))
+
+
+LONG = pa.DictionaryArray.from_arrays(pa.array([0] * 400, pa.int32()), pa.array(["x" * 400_000]))
+MANY = pa.array([["x"] * 1000] * 400, pa.list_(pa.field("element", pa.string())))
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "why"), [("text", LONG, "160,000,000"), ("kinds", MANY, "elements")]
+)
+def test_small_files_whose_columns_are_large_in_memory_are_refused(
+    name: str, column: pa.Array, why: str
+) -> None:
+    """A text that repeats, and a list of equal texts, take a few bytes in a file."""
+    content = file_of(TABLE.drop_columns("kinds").append_column(name, column), 400)
+    assert len(content) < 100_000
+    schema = pa.schema(
+        [*TABLE.drop_columns("kinds").schema, (name, column.type if name == "kinds" else pa.string())]
+    )
+    file = pa.PythonFile(io.BytesIO(content), mode="r")
+    [group] = row_groups(file, schema, searching().pruning, 400)
+    with pytest.raises(ValueError, match=why):
+        group.read(["time", name])
 
 
 def test_a_column_that_a_file_lacks_is_missing() -> None:
     file = pa.PythonFile(io.BytesIO(file_of(TABLE.drop_columns("a"), 40)), mode="r")
     search = searching("a is missing")
-    assert len(found(search, row_groups(file, SCHEMA, search.pruning))) == len(OURS)
+    assert len(found(search, row_groups(file, SCHEMA, search.pruning, 400))) == len(OURS)
 
 
 async def test_a_file_in_the_store_is_fetched_in_parts() -> None:

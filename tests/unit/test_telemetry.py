@@ -16,9 +16,9 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, SeverityNumber
 
 PROGRAM = """
 from opentelemetry.sdk.trace import TracerProvider
-from shotwatch_common.telemetry import last_words
+from shotwatch_common.telemetry import fatal_errors_logged
 
-with last_words("validate") as log:
+with fatal_errors_logged("validate") as log:
     log.info("ready", devices=3, places=["LA-A2-00"], shot=None, anomalous={"nested": 0.5})
     with TracerProvider().get_tracer("test").start_as_current_span("work"):
         log.warning("rejected", key="a\\x1b[31m")

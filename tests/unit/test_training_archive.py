@@ -19,11 +19,12 @@ from shotwatch_common.blocks import write_block
 from shotwatch_common.facility_file import load_facility
 from shotwatch_common.store import ObjectGone, ObjectStore
 from shotwatch_shots.batch import ABSENT, Member, ShotBatch
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.feedback import ShotLabels
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef
 from shotwatch_shots.shot import JudgedShot, ShotFilter, ShotVerdict
-from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
+from shotwatch_shots.vocabulary import AnomalyKind
 from shotwatch_training.__main__ import parse
 from shotwatch_training.domain.history import History
 from shotwatch_training.normal_shots import NormalShots

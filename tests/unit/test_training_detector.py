@@ -16,7 +16,8 @@ from shotwatch_detector.engine import LiteRtEngine
 from shotwatch_physics.beam import measure_beams
 from shotwatch_physics.energy import measure_energies
 from shotwatch_physics.spectrum import measure_spectra
-from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
+from shotwatch_shots.device_kinds import DeviceKind
+from shotwatch_shots.vocabulary import AnomalyKind
 from shotwatch_simulator.anomalies import Injection, Kind
 from shotwatch_simulator.devices import SimulatedLaser, simulated
 from shotwatch_simulator.injections import inject

@@ -23,13 +23,14 @@ from shotwatch_common.blocks import read_block, write_block
 from shotwatch_common.facility_file import load_facility
 from shotwatch_common.store import ObjectGone, ObjectStore, StoredObject
 from shotwatch_shots.batch import ABSENT, Member, ShotBatch
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.errors import Retry
 from shotwatch_shots.feedback import ShotLabels
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms, instant
 from shotwatch_shots.records import VALID, BlockRef
 from shotwatch_shots.shot import JudgedShot, ShotFilter, ShotVerdict
-from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
+from shotwatch_shots.vocabulary import AnomalyKind
 from shotwatch_training.datasets.__main__ import parse
 from shotwatch_training.datasets.checking import Checked, check
 from shotwatch_training.datasets.choosing import DatasetSources

@@ -10,17 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shotwatch_common.facility_file import load_facility
+from shotwatch_shots.device_kinds import DeviceKind, Digest, EnergyDigest, ImageDigest, SpectrumDigest
 from shotwatch_shots.place import ShotSeries
-from shotwatch_shots.records import (
-    BlockRef,
-    DeviceRecords,
-    Digest,
-    EnergyDigest,
-    ImageDigest,
-    RecordProblem,
-    SpectrumDigest,
-)
-from shotwatch_shots.vocabulary import DeviceKind, RecordReason
+from shotwatch_shots.records import BlockRef, DeviceRecords, RecordProblem
+from shotwatch_shots.vocabulary import RecordReason
 from shotwatch_validate.domain.judge import judge, last_fingerprint
 
 FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")

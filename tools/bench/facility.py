@@ -47,11 +47,11 @@ from shotwatch_common.store import ObjectStore
 from shotwatch_common.topology import Topology
 from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.stack import Stack
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.ledger import NOT_YET
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms
-from shotwatch_shots.vocabulary import DeviceKind
 from shotwatch_simulator.simulation import Simulation
 
 from .facility_report import RunReport, write_report

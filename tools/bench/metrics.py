@@ -24,10 +24,11 @@ from prometheus_client.openmetrics.exposition import generate_latest
 from shotwatch_common import metrics
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.facility_file import load_facility
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.facility import Facility
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef, DeviceRecords, FileIngested, ObjectRef
-from shotwatch_shots.vocabulary import DeviceKind, Settlement
+from shotwatch_shots.vocabulary import Settlement
 
 FACILITY = Path(__file__).parents[2] / "facilities" / "hpls.yaml"
 RECORDS, MESSAGES, TURNS, SCRAPES = 600, 2000, 9, 20

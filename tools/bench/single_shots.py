@@ -20,10 +20,11 @@ from shotwatch_cli.uploads import Upload, planned_uploads, upload_all
 from shotwatch_common.notification import ArrivedObject, build_notification
 from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.facility import Facility
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms
-from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
+from shotwatch_shots.vocabulary import AnomalyKind
 from shotwatch_simulator.anomalies import Injection, Kind
 from shotwatch_simulator.simulation import Simulation
 

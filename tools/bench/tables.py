@@ -34,7 +34,7 @@ from shotwatch_embedded.stack import Stack
 from shotwatch_history.jobs.tables import TableCompaction
 from shotwatch_history.settings import HistorySettings
 from shotwatch_shots.batch import Member, ShotBatch
-from shotwatch_shots.features import FEATURES_OF_KIND
+from shotwatch_shots.device_kinds import DEVICE_KINDS
 from shotwatch_shots.features.spec import DETAILED_SHOTS, SCORED_SHOTS
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import window_id
@@ -148,7 +148,7 @@ def values(member: Member, kinds: str | None, random: np.random.Generator) -> di
     """Return noise for the features that are measured on these shots; None stands for every shot."""
     columns = {
         spec.name: 100 + random.normal(size=SHOTS)
-        for spec in FEATURES_OF_KIND[member.kind]
+        for spec in DEVICE_KINDS[member.kind].features
         if (spec.measured_on if spec.measured_on in (DETAILED_SHOTS, SCORED_SHOTS) else None) == kinds
     }
     if kinds == DETAILED_SHOTS:

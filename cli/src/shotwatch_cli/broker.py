@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from shotwatch_cli.failures import Failure
 from shotwatch_cli.output import stderr
 from shotwatch_common.broker_connection import connection_to
+from shotwatch_common.tolerant_frames import undecodable
 from shotwatch_common.topology import Topology
 from shotwatch_shots.event import AnomalyEvent
 
@@ -114,9 +115,16 @@ class EventStream:
                 # A different key means that the sender had no right to publish this event.
                 if event is not None and message.routing_key == event.routing_key:
                     yield event
-                self._from = _offset(message) + 1
+                self._from = self._offset_after(message)
                 await message.ack()
         raise Failure("the broker closed the connection")
+
+    def _offset_after(self, message: AbstractIncomingMessage) -> int | datetime | None:
+        """Return where to go on after a message: at the next one, if the message's own offset is unknown."""
+        offset = _offset(message)
+        if offset is None:
+            return self._from + 1 if isinstance(self._from, int) else self._from
+        return offset + 1
 
 
 def _event(message: AbstractIncomingMessage) -> AnomalyEvent | None:
@@ -124,13 +132,15 @@ def _event(message: AbstractIncomingMessage) -> AnomalyEvent | None:
     try:
         return AnomalyEvent.model_validate_json(message.body)
     except ValidationError:
-        stderr.print(
-            f"message {_offset(message)} of the stream is no anomaly event that this version can read"
-        )
+        which = _offset(message) or "without a readable offset"
+        stderr.print(f"message {which} of the stream is not an anomaly event that this version can read")
         return None
 
 
-def _offset(message: AbstractIncomingMessage) -> int:
+def _offset(message: AbstractIncomingMessage) -> int | None:
+    """Return the offset of a message, which RabbitMQ set; None if its headers cannot be decoded."""
+    if undecodable(message.headers) is not None:
+        return None
     offset = message.headers["x-stream-offset"]
-    assert isinstance(offset, int)  # set by RabbitMQ
+    assert isinstance(offset, int)
     return offset

@@ -15,7 +15,7 @@ _SHOWN_BYTES = 2000
 
 
 def message_record(message: DeadLetter, with_body: bool = False) -> dict[str, object]:
-    """Return a message as JSON; bytes of its body that are no text are replaced."""
+    """Return a message as JSON; bytes of its body that are not text are replaced."""
     record = {
         "id": message.id,
         "stage": message.stage,

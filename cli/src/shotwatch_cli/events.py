@@ -61,7 +61,7 @@ def without_gap(
     settled.
     """
 
-    async def insisting() -> AsyncIterator[AnomalyEvent]:
+    async def retrying() -> AsyncIterator[AnomalyEvent]:
         for pause in (0, settled_after_s):
             await asyncio.sleep(pause)
             while True:
@@ -72,7 +72,7 @@ def without_gap(
                 except Failure:
                     await asyncio.sleep(again_s)
 
-    return _merged(live, matching(insisting(), binding_key))
+    return _merged(live, matching(retrying(), binding_key))
 
 
 async def matching(events: AsyncIterator[AnomalyEvent], binding_key: str) -> AsyncIterator[AnomalyEvent]:

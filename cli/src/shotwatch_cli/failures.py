@@ -88,7 +88,7 @@ def as_failure(error: Exception) -> Failure:
             _first_part(error), "`shotwatch doctor` shows which server is unavailable and what to do"
         )
     if isinstance(error, FacilityError):
-        return Failure(str(error), "mend it, or name another by --facility")
+        return Failure(str(error), "correct it, or give another with --facility")
     return Failure(str(error))
 
 

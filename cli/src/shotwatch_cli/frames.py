@@ -15,8 +15,8 @@ from shotwatch_common.printable import printable
 from shotwatch_physics.background import estimate_background
 from shotwatch_physics.feature import Light
 from shotwatch_physics.noise import light_of
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.facility import ExpectedDevices, Facility
-from shotwatch_shots.vocabulary import DeviceKind
 from shotwatch_simulator.image_reader import SUFFIXES, SkippedFile, UnreadableImage, read_recorded
 from shotwatch_simulator.images import Picture, saturation_level
 from shotwatch_simulator.recordings import Crop
@@ -68,7 +68,7 @@ def recorded_frames(paths: Sequence[Path], skipped: list[SkippedFile]) -> Iterat
         raise Failure(str(error)) from error
     if not found:
         named = printable(", ".join(map(str, paths)))
-        raise Failure(f"{named} holds no image that can be read", f"known are {', '.join(SUFFIXES)}")
+        raise Failure(f"{named} holds no image that can be read", f"supported are {', '.join(SUFFIXES)}")
 
 
 def find_camera(facility: Facility, device: str) -> ExpectedDevices:
@@ -129,7 +129,7 @@ def lights_of(frames: Iterable[Frame], crop: Crop | None, binning: int) -> Light
         names.append(frame.name)
         lights.append(light)
     if len(lights) < 2:
-        raise Failure(f"{len(lights)} frames: a distance takes two")
+        raise Failure(f"a distance needs two frames, not {len(lights)}")
     levels = {kind: saturation_level(limit, kind) for kind, limit in limits.items()}
     saturated = [name for name, (kind, peak) in zip(names, peaks, strict=True) if peak >= levels[kind]]
     return Lights(tuple(names), np.stack(lights), tuple(saturated))

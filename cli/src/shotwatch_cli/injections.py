@@ -65,5 +65,6 @@ def _read(word: str) -> Iterator[InjectionRequest]:
     except ValueError as error:
         kinds = ", ".join(Kind)
         raise Misuse(
-            f"{word} is no anomaly", f"write KIND or KIND:SEVERITY, or {ALL_GROSS}; KIND is one of {kinds}"
+            f"{word} is not an anomaly",
+            f"write KIND or KIND:SEVERITY, or {ALL_GROSS}; KIND is one of {kinds}",
         ) from error

@@ -26,7 +26,7 @@ def trusted_facility(path: Path) -> Path:
     if path == FACILITY and path.exists():
         owners = {each.lstat().st_uid for each in (path, path.parent)} | {path.stat().st_uid}
         if not owners <= {os.geteuid(), 0}:
-            raise typer.BadParameter(f"{path.absolute()} belongs to another user: name a file by --facility")
+            raise typer.BadParameter(f"{path.absolute()} belongs to another user: set --facility")
     return path
 
 
@@ -39,7 +39,7 @@ def read_time(text: str) -> datetime:
     try:
         time = datetime.fromisoformat(text)
     except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is no time such as 2022-07-01T07:33") from error
+        raise typer.BadParameter(f"{text!r} is not a time such as 2022-07-01T07:33") from error
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
@@ -47,7 +47,7 @@ def _login_name() -> str:
     try:
         return getuser()
     except (KeyError, OSError) as error:
-        raise Misuse("this machine does not know who you are", "name yourself by --who") from error
+        raise Misuse("this machine does not know who you are", "give your name with --who") from error
 
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for programs.")]
@@ -64,9 +64,12 @@ FacilityOption = Annotated[
 OutOption = Annotated[
     Path, typer.Option("--out", file_okay=False, help="Folder for the files and their labels.")
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="The same seed makes the same records.")]
+SeedOption = Annotated[
+    int, typer.Option("--seed", help="Seed of the random numbers: the same seed gives the same result.")
+]
 IntervalOption = Annotated[
-    str | None, typer.Option("--interval", help="Of a place that is recorded at several: 100ms, 1s …")
+    str | None,
+    typer.Option("--interval", help="Needed if the place is recorded at several: 100ms, 1s …"),
 ]
 StartOption = Annotated[
     datetime | None,
@@ -76,7 +79,7 @@ UnpinnedOption = Annotated[
     bool,
     typer.Option(
         "--unpinned",
-        help="Also a version that was never promoted nor challenger: nothing lists which files it must have.",
+        help="Also a version that was never promoted or a challenger: its files cannot be verified.",
     ),
 ]
 FromOption = Annotated[
@@ -86,5 +89,11 @@ ToOption = Annotated[
     datetime | None, typer.Option("--to", parser=read_time, metavar="TIME", help="Before this time, UTC.")
 ]
 WhoOption = Annotated[
-    str, typer.Option("--who", default_factory=_login_name, show_default="login name", help="Who states it.")
+    str,
+    typer.Option(
+        "--who",
+        default_factory=_login_name,
+        show_default="login name",
+        help="Name of the person who does this.",
+    ),
 ]

@@ -18,7 +18,7 @@ def base_of(url: str) -> str:
         url: the address of the server, of its page or of its REST API, such as `http://127.0.0.1:8000`.
 
     Raises:
-        InvalidArgument: it is no address of a web server, or holds a login.
+        InvalidArgument: it is not the address of a web server, or holds a login.
     """
     parts = urlsplit(url.strip())
     if parts.scheme not in ("http", "https") or not parts.hostname:

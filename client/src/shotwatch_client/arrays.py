@@ -16,7 +16,7 @@ def read_npy(data: bytes) -> Array:
     """Return the array of a NumPy file, as a view of its bytes that cannot be written to.
 
     Raises:
-        ValueError: it is no such file, its length is not that of its array, or it holds Python objects.
+        ValueError: it is not such a file, its length is not that of its array, or it holds Python objects.
     """
     file = io.BytesIO(data)
     if npy_format.read_magic(file) != (1, 0):
@@ -31,7 +31,7 @@ def read_npz(data: bytes, names: tuple[str, ...], most_bytes: int) -> tuple[Arra
     """Return arrays of a NumPy archive.
 
     Raises:
-        ValueError: it is no such archive, lacks one of the names, or has more than `most_bytes` unpacked.
+        ValueError: it is not such an archive, lacks one of the names, or has more than `most_bytes` unpacked.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:

@@ -143,7 +143,7 @@ class ShotwatchClient:
 
         Raises:
             NoData: there is no such device.
-            InvalidArgument: the device is no camera, or the span is not one.
+            InvalidArgument: the device is not a camera, or the span does not end after its start.
         """
         return self._recordings(device, "Camera", Recorded.IMAGE, span_ms(start, end))
 
@@ -277,7 +277,7 @@ class ShotwatchClient:
         Raises:
             NotPermitted: the key lacks the scope `label`.
             NoData: there is no such event.
-            NotAccepted: an argument makes no sense, or the incident has too many statements.
+            NotAccepted: an argument is not valid, or the incident has too many statements.
         """
         identity = event.id if isinstance(event, Event) else event
         body: dict[str, object] = {"action": verdict, "who": who or getpass.getuser(), "note": comment}

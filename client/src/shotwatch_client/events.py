@@ -124,7 +124,7 @@ def new_events(rest: Rest, since: int, **filters: Value) -> Iterator[Event]:
             with rest.stream(STREAM, {"Last-Event-ID": str(since)}, **filters) as pieces:
                 for message in messages(pieces):
                     failures = 0
-                    news = _news(message, since)
+                    news = _content(message, since)
                     if isinstance(news, Event) and news.number > since:
                         since = news.number
                         yield news
@@ -185,8 +185,8 @@ def _too_long() -> UnexpectedAnswer:
     return UnexpectedAnswer(f"GET {STREAM}", f"a message has more than {LONGEST_LINE_BYTES:,} bytes")
 
 
-def _news(message: SentEvent, since: int) -> Event | int | None:
-    """Return the event of a message, or the number after which the stream continues; None for other news."""
+def _content(message: SentEvent, since: int) -> Event | int | None:
+    """Return the event of a message, or the number after which the stream continues; None otherwise."""
     if message.kind not in ("anomaly", "reset", "revoked"):
         return None
     document = _document(message, describe("GET", STREAM, {"since": since}))

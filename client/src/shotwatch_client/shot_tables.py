@@ -144,6 +144,7 @@ def _pages(rest: Rest, query: dict[str, Value]) -> Iterator[pa.Table]:
         data = rest.get_bytes(PATH, MOST_PAGE_BYTES, **asked)
         try:
             page = pa.ipc.open_stream(data).read_all()
+            page.validate(full=True)  # pandas would read outside of memory where an offset is wrong
         except (pa.ArrowException, OSError) as error:
             reported = f"the answer is not an Arrow stream: {error}"
             raise UnexpectedAnswer(describe("GET", PATH, asked), reported) from error

@@ -17,7 +17,7 @@ def epoch_ms(value: Time, name: str) -> int:
         name: the argument that it came from; errors name it.
 
     Raises:
-        InvalidArgument: it is no time, or has no time zone.
+        InvalidArgument: it is not a time, or has no time zone.
     """
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value

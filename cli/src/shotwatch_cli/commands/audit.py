@@ -17,7 +17,9 @@ _COLUMNS = ("at", "who", "from", "what", "which", "outcome", "status#", "count#"
 def audit(
     start: FromOption = None,
     end: ToOption = None,
-    limit: Annotated[int, typer.Option("--last", min=1, max=1000, help="So many, newest first.")] = 100,
+    limit: Annotated[
+        int, typer.Option("--last", min=1, max=1000, help="Maximum number of changes, newest first.")
+    ] = 100,
     name: NameOption = None,
     root: RootOption = ROOT,
     json: JsonOption = False,

@@ -15,7 +15,7 @@ from shotwatch_operations.store.setup import ConfigurableStore, PartState, Setup
 DryRunOption = Annotated[
     bool,
     typer.Option(
-        "--dry-run", help="Change nothing; report what is missing. What the store cannot shows later."
+        "--dry-run", help="Change nothing; report what is missing, but not what the store does not support."
     ),
 ]
 

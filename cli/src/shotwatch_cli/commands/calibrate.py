@@ -30,13 +30,13 @@ from shotwatch_shots.shot import ShotFilter
 from shotwatch_shots.vocabulary import CalibrationKind
 from shotwatch_simulator.image_reader import SkippedFile
 
-noise = typer.Typer(no_args_is_help=True, help="What a camera sees in the dark.")
-reference = typer.Typer(no_args_is_help=True, help="The usual image of a camera's beam.")
+noise = typer.Typer(no_args_is_help=True, help="Noise models of cameras.")
+reference = typer.Typer(no_args_is_help=True, help="References: the normal image of the beam on a camera.")
 
 Made = tuple[bytes, dict[str, float]]
 """The bytes to put into the calibration store, and the figures to report about them."""
 CameraArgument = Annotated[str, typer.Argument(help="Group name, such as LA_A1_11-Camera_1-Camera-1.")]
-MostOption = Annotated[int, typer.Option("--most", min=10, help="As many frames as this.")]
+MostOption = Annotated[int, typer.Option("--most", min=10, help="Maximum number of frames.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ async def _fit(
         try:
             data, figures = make(camera, calibration_store.newest(wanted.device, CalibrationKind.NOISE))
         except ValueError as error:
-            raise Failure(f"{wanted.device}: {error}", "choose other frames by --from and --to") from error
+            raise Failure(f"{wanted.device}: {error}", "choose other frames with --from and --to") from error
         period = Period(int(camera.times[0]), int(camera.times[-1]), len(camera.times))
         bucket = settings.data_bucket
         await archive.audit.note(f"fit_{kind}", wanted.device)
@@ -187,7 +187,7 @@ async def _stored(
     cameras = await frames.read(shots, [wanted.device], refused_too=wanted.dark)
     if not cameras or not len(cameras[0].times):
         raise Failure(
-            f"there are no frames of {wanted.device} in that time", "choose another by --from and --to"
+            f"there are no frames of {wanted.device} in that time", "choose another time with --from and --to"
         )
     return cameras[0]
 

@@ -26,14 +26,17 @@ SetArgument = Annotated[str, typer.Argument(metavar="SET", help="Name of the set
 
 @dataset.command("make")
 def make(
-    title: Annotated[str, typer.Argument(metavar="SET", help="Its name: small letters, digits and . _ -")],
+    title: Annotated[
+        str, typer.Argument(metavar="SET", help="Name of the set: small letters, digits and . _ -")
+    ],
     start: FromOption = None,
     end: ToOption = None,
     places: Annotated[
-        list[str] | None, typer.Option("--places", help="Such as LA-A1-11; may be repeated. Default: all.")
+        list[str] | None,
+        typer.Option("--places", help="Such as LA-A1-11; may be repeated. Default: all places."),
     ] = None,
     incomplete: Annotated[
-        bool, typer.Option("--incomplete", help="Also shots that lack a kind of device.")
+        bool, typer.Option("--incomplete", help="Include shots that lack a kind of device.")
     ] = False,
     include: Annotated[
         list[AnomalyKind] | None,
@@ -44,7 +47,7 @@ def make(
     ] = None,
     normal: Annotated[bool, typer.Option("--normal", help="No shots with any anomaly.")] = False,
     most: Annotated[
-        int | None, typer.Option(min=1, help="At most so many shots, spread evenly. Default: all.")
+        int | None, typer.Option(min=1, help="Maximum number of shots, spread evenly. Default: all.")
     ] = None,
     name: NameOption = None,
     root: RootOption = ROOT,

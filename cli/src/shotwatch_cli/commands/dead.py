@@ -28,12 +28,12 @@ IdsArgument = Annotated[
     list[str] | None, typer.Argument(metavar="[ID]…", help="Only these, by the ids that `list` shows.")
 ]
 StageOption = Annotated[str | None, typer.Option("--stage", help=f"Of this stage: {', '.join(STAGES)}.")]
-ReasonOption = Annotated[str, typer.Option("--reason", help="Those whose reason holds this text.")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Messages whose reason contains this text.")]
 SinceOption = Annotated[
     datetime | None,
     typer.Option("--since", parser=read_time, metavar="TIME", help="Dead-lettered from this time on, UTC."),
 ]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only show which it would be.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only show which messages it would be.")]
 
 
 @dead.command("list")
@@ -71,7 +71,7 @@ def show_message(
     """
     wanted = DeadLetterFilter(ids=ids)
     found = asyncio.run(_find(find_deployment(root, name), wanted))
-    _insist_on_all(wanted, found)
+    _require_all(wanted, found)
     for message in found:
         if json:
             print_json(message_record(message, with_body=True))
@@ -147,13 +147,13 @@ def _act(
     else:
         concerned, title = asyncio.run(_acted(act, deployment, wanted)), past
     _report(title, concerned, json)
-    _insist_on_all(wanted, concerned)
+    _require_all(wanted, concerned)
 
 
 def _confirm(concerned: Sequence[DeadLetter]) -> None:
     """Ask for confirmation on stderr, so that stdout stays for programs."""
-    stderr.print(message_table("to be thrown away", concerned))
-    typer.confirm(f"Throw these {len(concerned)} messages away for good?", abort=True, err=True)
+    stderr.print(message_table("to be discarded", concerned))
+    typer.confirm(f"Discard these {len(concerned)} messages permanently?", abort=True, err=True)
 
 
 def _report(title: str, messages: Sequence[DeadLetter], json: bool) -> None:
@@ -166,11 +166,11 @@ def _report(title: str, messages: Sequence[DeadLetter], json: bool) -> None:
         stdout.print(styled(f"nothing {title}"))
 
 
-def _insist_on_all(wanted: DeadLetterFilter, found: Sequence[DeadLetter]) -> None:
-    strangers = sorted(set(wanted.ids) - {message.id for message in found})
-    if strangers:
+def _require_all(wanted: DeadLetterFilter, found: Sequence[DeadLetter]) -> None:
+    unknown = sorted(set(wanted.ids) - {message.id for message in found})
+    if unknown:
         raise Failure(
-            f"not in a dead-letter queue (any more): {', '.join(strangers)}",
+            f"not in a dead-letter queue (any more): {', '.join(unknown)}",
             "`shotwatch dead list` shows what is",
         )
 

@@ -60,7 +60,7 @@ def devices(
     span = {edge: epoch_ms(time) for edge, time in asked.items() if time is not None}
     reports = asyncio.run(_reports(deployment, places_within(facility, place), span))
     if not reports:
-        raise Failure("no device recorded anything in this time", "name another by --from and --to")
+        raise Failure("no device recorded anything in this time", "choose another time with --from and --to")
     _show(reports, json)
     if plot is not None:
         _draw(reports, facility.state, plot)

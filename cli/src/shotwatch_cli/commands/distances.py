@@ -30,22 +30,26 @@ def compare_frames(
         typer.Argument(exists=True, help="PNG, PGM, TIFF, NPY or MAT images, or folders of them."),
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="Instead: frames of this camera, from the running system.")
+        str | None,
+        typer.Option(help="Compare frames of this camera, from the running system."),
     ] = None,
     start: FromOption = None,
     end: ToOption = None,
     most: Annotated[
-        int, typer.Option(min=2, help="With --device: so many frames, spread evenly over the time.")
+        int, typer.Option(min=2, help="With --device: maximum number of frames, spread evenly over the time.")
     ] = 50,
     slices: Annotated[int, typer.Option(min=1, help="Directions onto which light is projected.")] = SLICES,
     random: Annotated[
-        bool, typer.Option("--random", help="Random directions, as the report has; else evenly spaced.")
+        bool,
+        typer.Option("--random", help="Random directions, as the report has; else evenly spaced."),
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="With --random: the same seed, the same directions.")] = 0,
     crop: Annotated[
         str | None, typer.Option(metavar="TOP,LEFT,HEIGHT,WIDTH", help="Part of the frames to use, px.")
     ] = None,
-    binning: Annotated[int, typer.Option("--bin", min=1, help="Make N x N pixels one.", metavar="N")] = 1,
+    binning: Annotated[
+        int, typer.Option("--bin", min=1, help="Combine N x N pixels into one.", metavar="N")
+    ] = 1,
     out: Annotated[Path, typer.Option(dir_okay=False, help="NPY file for the matrix.")] = Path(
         "distances.npy"
     ),

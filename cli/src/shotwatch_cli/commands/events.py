@@ -45,7 +45,7 @@ NoteOption = Annotated[str, typer.Option("--note", help="Why.")]
 
 @events.command("list")
 def list_events(
-    last: Annotated[int, typer.Option(min=1, max=_MOST, help="Among the last so many numbers.")] = 20,
+    last: Annotated[int, typer.Option(min=1, max=_MOST, help="Number of latest events to select from.")] = 20,
     kind: Annotated[AnomalyKind | None, typer.Option(help="Events of this kind.")] = None,
     severity: Annotated[Severity | None, typer.Option(help="Events of this severity.")] = None,
     name: NameOption = None,

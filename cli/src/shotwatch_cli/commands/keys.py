@@ -14,13 +14,13 @@ from shotwatch_cli.output import print_json, stderr, stdout, table
 from shotwatch_operations.api_keys import ApiKey, holds_key, make_key, read_keys, read_scopes
 from shotwatch_shots.vocabulary import Scope
 
-keys = typer.Typer(no_args_is_help=True, help="API keys: who is let in by the REST API.")
+keys = typer.Typer(no_args_is_help=True, help="API keys: who may use the REST API.")
 
 FileOption = Annotated[
     Path,
     typer.Option("--file", envvar="SHOTWATCH_QUERY_KEYS_FILE", dir_okay=False, help="The keys file."),
 ]
-NameOption = Annotated[str, typer.Option("--name", help="Of whoever gets the key; the audit records it.")]
+NameOption = Annotated[str, typer.Option("--name", help="Name of its holder; the audit shows it.")]
 
 _COLUMNS = ("name", "scopes", "expires", "")
 
@@ -30,7 +30,8 @@ def create(
     name: NameOption,
     scope: Annotated[str, typer.Option("--scope", help=f"Some of {', '.join(Scope)}.")] = Scope.READ,
     expires: Annotated[
-        datetime | None, typer.Option("--expires", parser=read_time, metavar="TIME", help="Default: never.")
+        datetime | None,
+        typer.Option("--expires", parser=read_time, metavar="TIME", help="End of validity. Default: never."),
     ] = None,
     file: Annotated[
         Path | None, typer.Option("--file", dir_okay=False, help="Add the line to this keys file.")
@@ -77,7 +78,7 @@ def revoke(name: Annotated[str, typer.Argument(help="Name of the key.")], file: 
     lines = file.read_text(encoding="utf-8").splitlines()
     kept = [line for line in lines if not holds_key(line) or line.split()[0] != name]
     _write(file, "".join(f"{line}\n" for line in kept))
-    stdout.print(f"{name} is no longer let in")
+    stdout.print(f"{name} can no longer log in")
 
 
 def _add(file: Path, key: ApiKey) -> None:
@@ -116,9 +117,9 @@ def _read(file: Path) -> tuple[ApiKey, ...]:
     try:
         found, mistakes = read_keys(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise Failure(f"the keys file cannot be read: {error}", "name it by --file") from error
+        raise Failure(f"the keys file cannot be read: {error}", "give it with --file") from error
     if mistakes:
-        raise Failure(f"{file}, {'; '.join(mistakes)}", "mend these lines, or take them out")
+        raise Failure(f"{file}, {'; '.join(mistakes)}", "correct or remove these lines")
     return found
 
 

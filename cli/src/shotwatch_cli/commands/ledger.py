@@ -28,8 +28,10 @@ def ledger(
     start: FromOption = None,
     end: ToOption = None,
     objects: Annotated[bool, typer.Option("--objects", help="List the objects instead.")] = False,
-    state: Annotated[ObjectState | None, typer.Option(help="With --objects: those in this state.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="With --objects: as many as this, oldest first.")] = 100,
+    state: Annotated[
+        ObjectState | None, typer.Option(help="With --objects: only objects in this state.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="With --objects: maximum number, oldest first.")] = 100,
     recheck: Annotated[
         bool, typer.Option("--recheck", help="Check everything again, not only what changed lately.")
     ] = False,

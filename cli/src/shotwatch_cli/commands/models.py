@@ -29,13 +29,13 @@ models = typer.Typer(no_args_is_help=True, help="Versions of the model, and whic
 _MODULE = "shotwatch_inference.compare"
 
 VersionArgument = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="Number of a version.")]
-WhyOption = Annotated[str, typer.Option("--why", help="Kept with the change.")]
+WhyOption = Annotated[str, typer.Option("--why", help="Reason, stored with the change.")]
 
 
 @models.command("list")
 def list_versions(
     history: Annotated[
-        bool, typer.Option("--history", help="Also which version was champion when, and who decided it.")
+        bool, typer.Option("--history", help="Also list which version was champion when, and who decided it.")
     ] = False,
     name: NameOption = None,
     root: RootOption = ROOT,
@@ -67,14 +67,15 @@ def compare(
     start: FromOption = None,
     end: ToOption = None,
     places: Annotated[
-        list[str] | None, typer.Option("--places", help="Such as LA-A1-11; may be repeated. Default: all.")
+        list[str] | None,
+        typer.Option("--places", help="Such as LA-A1-11; may be repeated. Default: all places."),
     ] = None,
     unpinned: UnpinnedOption = False,
     name: NameOption = None,
     root: RootOption = ROOT,
     json: JsonOption = False,
 ) -> None:
-    """Replay stored shots through two versions, and show the shots that only one of them calls anomalous.
+    """Replay stored shots through two versions, and show the shots that only one of them finds anomalous.
 
     Without a time, the last hour of data is replayed. Shots whose frames have expired are left out. Rules are
     the same for both versions, and are left out too. A version is loaded only if its files are those that
@@ -103,7 +104,7 @@ def promote(
     version: VersionArgument,
     who: WhoOption,
     why: WhyOption = "",
-    alias: Annotated[ModelAlias, typer.Option(help="What it becomes.")] = ModelAlias.CHAMPION,
+    alias: Annotated[ModelAlias, typer.Option(help="The alias that it gets.")] = ModelAlias.CHAMPION,
     name: NameOption = None,
     root: RootOption = ROOT,
     json: JsonOption = False,

@@ -65,7 +65,7 @@ def pack_frames(
     known = load_facility(facility)
     all_expected = named_places(known, [place], interval)
     if len(all_expected) > 1:
-        raise Misuse(f"{place} is recorded at several intervals", "choose one by --interval")
+        raise Misuse(f"{place} is recorded at several intervals", "choose one with --interval")
     learning = timedelta(minutes=learn)
     area = None if crop is None else read_crop(crop)
     try:

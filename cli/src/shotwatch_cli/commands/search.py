@@ -13,7 +13,7 @@ import typer
 
 from shotwatch_cli.answers import Answer
 from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
-from shotwatch_cli.failures import Misuse
+from shotwatch_cli.failures import Failure, Misuse
 from shotwatch_cli.options import FromOption, IntervalOption, JsonOption, ToOption
 from shotwatch_cli.output import print_json, stderr, stdout, table
 from shotwatch_cli.rest import Parameter
@@ -34,7 +34,7 @@ AddPage = Callable[[bytes], int]
 def search(
     place: Annotated[str, typer.Argument(metavar="PLACE", help="A place, such as LA-A1-11.")],
     where: Annotated[
-        str | None, typer.Argument(metavar="EXPRESSION", help="What is true for the shots.")
+        str | None, typer.Argument(metavar="EXPRESSION", help="Expression that is true for the shots.")
     ] = None,
     start: FromOption = None,
     end: ToOption = None,
@@ -45,7 +45,9 @@ def search(
         Texts, typer.Option(help="Return this of each period: count, mean(x), percentile(x, 95) …")
     ] = None,
     every: Annotated[AggregatePeriod, typer.Option(help="The period of aggregates.")] = AggregatePeriod.HOUR,
-    limit: Annotated[int, typer.Option(min=1, max=_ROWS_OF_PAGE, help="So many rows, without --out.")] = 20,
+    limit: Annotated[
+        int, typer.Option(min=1, max=_ROWS_OF_PAGE, help="Maximum number of rows, without --out.")
+    ] = 20,
     out: Annotated[
         Path | None, typer.Option(dir_okay=False, help="Write all rows to this .csv or .parquet file.")
     ] = None,
@@ -143,13 +145,27 @@ def _parquet_writer(out: Path, opened: ExitStack) -> AddPage:
     writers: list[pq.ParquetWriter] = []
 
     def add(page: bytes) -> int:
-        rows = pa.ipc.open_stream(page).read_all().replace_schema_metadata()
+        rows = _checked_rows(page)
         if not writers:
             writers.append(opened.enter_context(pq.ParquetWriter(out, rows.schema, compression="zstd")))
         writers[0].write_table(rows)
         return len(rows)
 
     return add
+
+
+def _checked_rows(page: bytes) -> pa.Table:
+    """Return the rows of an Arrow stream.
+
+    Raises:
+        Failure: it is not one, or its offsets lie outside of it.
+    """
+    try:
+        rows = pa.ipc.open_stream(page).read_all().replace_schema_metadata()
+        rows.validate(full=True)
+    except (pa.ArrowException, OSError) as error:
+        raise Failure(f"the answer of the REST API is not an Arrow stream: {error}") from error
+    return rows
 
 
 _WRITERS: Mapping[str, tuple[str, Callable[[Path, ExitStack], AddPage]]] = {

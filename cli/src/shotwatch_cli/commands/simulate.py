@@ -31,7 +31,7 @@ def simulate_files(
     places: Annotated[list[str], typer.Option("--places", help="A place such as LA-A1-11; may be repeated.")],
     interval: IntervalOption = None,
     start: StartOption = None,
-    minutes: Annotated[float, typer.Option(min=0.001, help="How long.")] = 1,
+    minutes: Annotated[float, typer.Option(min=0.001, help="Length of the time.")] = 1,
     seed: SeedOption = 0,
     inject: Annotated[
         list[str] | None,

@@ -20,11 +20,11 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.printable import printable
 from shotwatch_common.topology import STAGES
+from shotwatch_shots.durations import DAY_MS
 from shotwatch_shots.vocabulary import ModelAlias
 
 Shown = Table | Text | str
 
-_DAY_MS = 86_400_000
 _LAST_NUMBERS = 100
 """Event numbers may have gaps: the newest event is among this many of the highest numbers."""
 
@@ -79,11 +79,11 @@ async def _ask(deployment: Deployment) -> dict[str, StatusSection]:
         "champion": _champion,
         "model_problems": _model_problems,
     }
-    parts = await asyncio.gather(*(_or_why_not(ask(deployment)) for ask in asked.values()))
+    parts = await asyncio.gather(*(_or_error(ask(deployment)) for ask in asked.values()))
     return dict(zip(asked, parts, strict=True))
 
 
-async def _or_why_not(asked: Awaitable[StatusSection]) -> StatusSection:
+async def _or_error(asked: Awaitable[StatusSection]) -> StatusSection:
     try:
         return await asked
     except (Failure, *AWAY) as error:
@@ -101,7 +101,7 @@ async def _queues(deployment: Deployment) -> StatusSection:
 async def _ledger(deployment: Deployment) -> StatusSection:
     now = epoch_now()
     async with Archive.of(deployment.settings) as archive:
-        tally = await archive.ledger.tally(now - _DAY_MS, now)
+        tally = await archive.ledger.tally(now - DAY_MS, now)
         imbalances = sum(each.outcome.total for each in await archive.reconciliations.imbalanced())
     states = ", ".join(f"{count} {state}" for state, count in tally.states.items())
     shown = f"in 24 hours {tally.objects} objects ({megabytes(tally.bytes)}): {states}"

@@ -26,7 +26,7 @@ def tail(
         ),
     ] = "anomaly.#",
     since: Annotated[
-        int | None, typer.Option(min=0, help="First those after this number that were missed; 0 = all.")
+        int | None, typer.Option(min=0, help="First show the stored events after this number; 0 = all.")
     ] = None,
     name: NameOption = None,
     root: RootOption = ROOT,

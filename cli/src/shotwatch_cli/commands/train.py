@@ -21,13 +21,14 @@ def train_model(
     start: FromOption = None,
     end: ToOption = None,
     places: Annotated[
-        list[str] | None, typer.Option("--places", help="Such as LA-A1-11; may be repeated. Default: all.")
+        list[str] | None,
+        typer.Option("--places", help="Such as LA-A1-11; may be repeated. Default: all places."),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Maximum number of epochs.")] = None,
     budget_seconds: Annotated[float | None, typer.Option(min=1, help="Time for fitting a network.")] = None,
     trials: Annotated[
         int | None,
-        typer.Option(min=1, help="Fit so many networks of different hyperparameters, and take the best."),
+        typer.Option(min=1, help="Number of networks to fit, with other hyperparameters; the best is used."),
     ] = None,
     dataset: Annotated[
         str | None,

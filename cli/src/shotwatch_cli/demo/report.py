@@ -73,8 +73,8 @@ def rendered(report: Report) -> RenderableType:
             ],
         ),
         table(
-            "Anomalies: put in, and reported under their name",
-            ("kind", "put in#", "reported#", "shots#", "of these reported#"),
+            "Anomalies: injected, and reported under their name",
+            ("kind", "injected#", "reported#", "shots#", "of these reported#"),
             [(k.kind, k.injected, k.reported, k.shots, k.shots_reported) for k in report.kinds],
         ),
         _alarms(report),
@@ -144,4 +144,4 @@ def _verdict(report: Report) -> Text:
         return styled(("\n".join(["The ledger does not add up.", *report.problems]), "bold red"))
     if report.overlooked:
         return styled((f"The ledger adds up. Overlooked: {', '.join(report.overlooked)}.", "bold yellow"))
-    return styled(("The ledger adds up, and nothing that was put in was overlooked.", "bold green"))
+    return styled(("The ledger adds up, and no injected anomaly was overlooked.", "bold green"))

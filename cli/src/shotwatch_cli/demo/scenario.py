@@ -91,7 +91,7 @@ def recorded(facility: Facility, frames: Path, folder: Path) -> Scenario:
             frames, facility, expected, start, _RECORDED_LEARNING, repeat=_RECORDED_REPEAT, seed=SEED
         )
     except ValueError as error:
-        raise Failure(str(error), "choose other frames by --frames") from error
+        raise Failure(str(error), "choose other frames with --frames") from error
     packed = list(pack(packing, folder))
     return Scenario(
         [file.path for file in packed if file.phase == "train"],

@@ -158,7 +158,9 @@ def _private_folder(path: Path) -> int:
     try:
         descriptor = os.open(path, _FOLDER)
     except OSError as error:
-        raise SettingsError(f"the block cache '{path}' is no folder of ours: {error.strerror}") from error
+        raise SettingsError(
+            f"the block cache '{path}' is not a folder of the service's user: {error.strerror}"
+        ) from error
     status = os.fstat(descriptor)
     if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         os.close(descriptor)

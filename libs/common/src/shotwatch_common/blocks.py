@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from shotwatch_common.block import MAX_BLOCK_BYTES, Array, Block
-from shotwatch_shots.records import BLOCK_COLUMNS
+from shotwatch_shots.device_kinds import DEVICE_KINDS
 
 _MAGIC_BYTES = 8
 """Size of the magic number, with padding, at the beginning of a file. A stream of messages follows it."""
@@ -30,7 +30,7 @@ _FIXED = {
 }
 """The first columns of each block; the others are numbers."""
 _NUMBERS = {
-    name: pa.from_numpy_dtype(dtype) for columns in BLOCK_COLUMNS.values() for name, dtype in columns.items()
+    name: pa.from_numpy_dtype(dtype) for kind in DEVICE_KINDS.values() for name, dtype in kind.columns.items()
 }
 """The types of the numbers in the other columns."""
 
@@ -151,7 +151,7 @@ def _require_types(schema: pa.Schema) -> None:
         expected = _FIXED.get(column.name) or _NUMBERS.get(column.name)
         if values != expected or column.type != type_:
             raise ValueError(f"not a block: {column.name} is {column.type}")
-    possible = [sorted([*_FIXED, *columns]) for columns in BLOCK_COLUMNS.values()]
+    possible = [sorted([*_FIXED, *kind.columns]) for kind in DEVICE_KINDS.values()]
     if sorted(schema.names) not in possible:
         raise ValueError(f"not a block: its columns are {', '.join(schema.names)}")
 

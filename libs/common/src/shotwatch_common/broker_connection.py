@@ -7,6 +7,8 @@ import aio_pika
 from aio_pika.abc import AbstractConnection
 from yarl import URL
 
+import shotwatch_common.tolerant_frames  # noqa: F401  every client of the broker decodes with it
+
 
 @asynccontextmanager
 async def connection_to(url: str, timeout_s: float | None = None) -> AsyncIterator[AbstractConnection]:

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from shotwatch_shots.facility import Facility, FacilityError, parse_facility
+from shotwatch_shots.facility import Facility, FacilityError
+from shotwatch_shots.facility_parsing import parse_facility
 
 
 def load_facility(path: Path) -> Facility:

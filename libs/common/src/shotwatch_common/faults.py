@@ -15,12 +15,12 @@ _STACK = "SHOTWATCH_PROCESS_OF"
 
 def reach(point: str) -> None:
     """Kill this process if the point is armed."""
-    folder = _armoury()
+    folder = _fault_folder()
     if folder is not None and _disarm(folder / point):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _armoury() -> Path | None:
+def _fault_folder() -> Path | None:
     """Return the folder of armed points; None outside an embedded stack for fault injection."""
     folder, stack = os.environ.get(_FOLDER), os.environ.get(_STACK)
     if not folder or not stack or not Path(folder).is_relative_to(stack):

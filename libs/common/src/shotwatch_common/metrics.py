@@ -47,13 +47,11 @@ BATCH_BUCKETS = (1, 5, 10, 30, 60, 100, 300, 600, 1000, 3000, 6000, 10_000)
 
 BUILD = Info("shotwatch_build", "What runs: service and version.")
 
-MESSAGES = Counter(
-    "shotwatch_messages_total", "Messages settled, by what became of them.", (*STAGE, "outcome")
-)
+MESSAGES = Counter("shotwatch_messages_total", "Messages settled, by outcome.", (*STAGE, "outcome"))
 FAILURES = Counter(
     "shotwatch_failures_total",
     "Attempts that failed: class retry, reject or bug; reason is a Reject's, else the error's type. "
-    "Files that ingest rejects are no failures of messages: see shotwatch_files_total.",
+    "Files that ingest rejects are not failures of messages: see shotwatch_files_total.",
     (*STAGE, "class", "reason"),
 )
 MALFORMED_DOCUMENTS = Counter(
@@ -63,7 +61,7 @@ MALFORMED_DOCUMENTS = Counter(
 )
 MESSAGE_WAIT = Histogram(
     "shotwatch_message_wait_seconds",
-    "From a message's first publication to its handling, earlier attempts and their pauses included. "
+    "Time from a message's first publication to its handling, with earlier attempts and their pauses. "
     "Unknown, and left out, for messages that others publish without the header timestamp_in_ms.",
     STAGE,
     unit="seconds",
@@ -71,7 +69,7 @@ MESSAGE_WAIT = Histogram(
 )
 MESSAGE_WORK = Histogram(
     "shotwatch_message_work_seconds",
-    "Handling a message, whatever became of it.",
+    "Time to handle a message, whatever the outcome.",
     STAGE,
     unit="seconds",
     buckets=WORK_BUCKETS,
@@ -104,37 +102,37 @@ BACKGROUND_WAITING = Gauge(
 
 FILES = Counter(
     "shotwatch_files_total",
-    "Objects of the inbox that came into a state of the ledger: ingested, rejected, ignored. Each is one.",
+    "Objects of the inbox that entered a state of the ledger: ingested, rejected, ignored; each counts once.",
     ("outcome", "reason"),
 )
 LAST_FILE = Gauge(
     "shotwatch_last_file_timestamp_seconds",
-    "When the store had the object that was settled last.",
+    "When the store received the object that was settled last.",
     unit="seconds",
 )
 SWEEP_FOUND = Counter(
-    "shotwatch_sweep_found_total", "Objects that the sweep fed in: nobody was at work on them."
+    "shotwatch_sweep_found_total", "Objects that the sweep found waiting and passed to ingest."
 )
 SWEEP_DURATION = Histogram(
-    "shotwatch_sweep_seconds", "One sweep of the inbox.", unit="seconds", buckets=WORK_BUCKETS
+    "shotwatch_sweep_seconds", "Duration of a sweep of the inbox.", unit="seconds", buckets=WORK_BUCKETS
 )
 SWEEP_LAST_SUCCESS = Gauge(
     "shotwatch_sweep_last_success_timestamp_seconds", "End of the last complete sweep.", unit="seconds"
 )
 
 LEDGER_OBJECTS = Gauge(
-    "shotwatch_ledger_objects", "Objects that arrived in the last hour, by where they are.", ("state",)
+    "shotwatch_ledger_objects", "Objects that arrived in the last hour, by state.", ("state",)
 )
 LEDGER_UNACCOUNTED = Gauge(
     "shotwatch_ledger_unaccounted", "Imbalances of the ledger that two checks found one after the other."
 )
 LEDGER_CHECKED = Gauge(
-    "shotwatch_ledger_checked_timestamp_seconds", "When that was last checked.", unit="seconds"
+    "shotwatch_ledger_checked_timestamp_seconds", "When the ledger was last checked.", unit="seconds"
 )
 
 RECORDS = Counter(
     "shotwatch_records_total",
-    "Records judged, by kind of device: valid, or the reason why not.",
+    "Records judged, by kind of device and verdict: valid, or the reason of the refusal.",
     (*PLACE, "kind", "verdict"),
 )
 
@@ -147,7 +145,9 @@ WINDOWS_OPEN = Gauge(
 )
 
 BLOCKS = Counter("shotwatch_blocks_total", "Blocks read or written.", ("direction",))
-BLOCK_BYTES = Counter("shotwatch_block_bytes_total", "Their bytes.", ("direction",), unit="bytes")
+BLOCK_BYTES = Counter(
+    "shotwatch_block_bytes_total", "Bytes of the blocks read or written.", ("direction",), unit="bytes"
+)
 BLOCK_CACHE = Counter(
     "shotwatch_block_cache_total",
     "Blocks that were asked of the block cache (hit, miss; unreadable: damaged, or an I/O error), or "
@@ -180,7 +180,9 @@ BEAM_SIZE_MINOR = Gauge(
 
 SHOTS_JUDGED = Counter("shotwatch_shots_judged_total", "Shots judged.", PLACE)
 SCORE = Gauge("shotwatch_score", "Score of the last shot that a model judged.", PLACE)
-THRESHOLD = Gauge("shotwatch_threshold", "Above it the shot is anomalous.", PLACE)
+THRESHOLD = Gauge(
+    "shotwatch_threshold", "Threshold of the score: a shot with a higher score is anomalous.", PLACE
+)
 EVENT_LABELS = (*PLACE, "kind", "severity", "phase")
 EVENTS = Counter("shotwatch_events_total", "Anomaly events published.", EVENT_LABELS)
 SNOOZED_EVENTS = Counter(
@@ -188,13 +190,13 @@ SNOOZED_EVENTS = Counter(
 )
 EVENT_LATENCY = Histogram(
     "shotwatch_event_latency_seconds",
-    "From when the store had the last file of the shots to the publication of an event about them.",
+    "Time from the arrival of the last file of the shots to the publication of an event about them.",
     unit="seconds",
     buckets=LATENCY_BUCKETS,
 )
-MODEL = Info("shotwatch_model", "The version at work under each alias.", ("alias",))
+MODEL = Info("shotwatch_model", "Version of the model that is loaded for each alias.", ("alias",))
 MODEL_LOADED = Gauge(
-    "shotwatch_model_loaded_timestamp_seconds", "When it was loaded.", ("alias",), unit="seconds"
+    "shotwatch_model_loaded_timestamp_seconds", "When this version was loaded.", ("alias",), unit="seconds"
 )
 MODEL_NOT_LOADED = Gauge(
     "shotwatch_model_not_loaded",
@@ -203,7 +205,7 @@ MODEL_NOT_LOADED = Gauge(
 )
 MODEL_LOAD_FAILURES = Counter(
     "shotwatch_model_load_failures_total",
-    "Attempts to load a version that failed for that reason.",
+    "Failed attempts to load the version that has the alias.",
     ("alias",),
 )
 PROMOTION_DIFFERENCES = Gauge(
@@ -221,7 +223,7 @@ OPINIONS = Counter("shotwatch_opinions_total", "Statements about events.", ("opi
 API_PROBLEMS = Counter(
     "shotwatch_api_problems_total",
     "Requests to the REST API that were answered with a problem: 401 and 403 are refused callers, 429 "
-    "and 503 limits and servers that are away.",
+    "and 503 limits and unavailable servers.",
     ("status",),
 )
 

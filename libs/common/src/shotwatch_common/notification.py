@@ -125,7 +125,7 @@ def _text(value: object) -> str:
 
 def _size(value: object) -> int:
     if type(value) is not int or not 0 <= value < _MAX_SIZE:
-        raise ValueError(f"{value!r} is no size in bytes")
+        raise ValueError(f"{value!r} is not a size in bytes")
     return value
 
 

@@ -13,10 +13,10 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.fetching import BlockGone, fetch_block
 from shotwatch_common.store import ObjectStore
 from shotwatch_shots.batch import Member
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.facility import Facility
 from shotwatch_shots.records import BlockRef
 from shotwatch_shots.shot import JudgedShot
-from shotwatch_shots.vocabulary import DeviceKind
 
 READERS = 4
 """How many blocks are read concurrently."""

@@ -17,7 +17,7 @@ from shotwatch_common.facility_file import load_facility
 from shotwatch_common.health import Facts, serve_health
 from shotwatch_common.settings import BrokerSettings, SettingsError
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.telemetry import Log, configure_traces, last_words
+from shotwatch_common.telemetry import Log, configure_traces, fatal_errors_logged
 from shotwatch_common.topology import Topology
 from shotwatch_shots.errors import Retry
 from shotwatch_shots.facility import Facility, FacilityError
@@ -73,7 +73,7 @@ def run(name: str, settings: type[AnySettings], assemble: Assemble[AnySettings])
     Log one line and exit with status 1 if the service is set up incorrectly, has lost its consumers, or fails
     for any other reason. Its supervisor should restart it.
     """
-    with last_words(name, SettingsError, FacilityError, ConsumersLost) as log:
+    with fatal_errors_logged(name, SettingsError, FacilityError, ConsumersLost) as log:
         asyncio.run(_live(name, settings.load(), assemble, log))
 
 

@@ -10,7 +10,7 @@ from shotwatch_common.block import Array
 from shotwatch_common.fetching import fetch_block
 from shotwatch_common.store import ObjectStore
 from shotwatch_shots.batch import Indices, Mask, Member
-from shotwatch_shots.vocabulary import DeviceKind
+from shotwatch_shots.device_kinds import DeviceKind
 
 Values = NDArray[np.float64]
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shotwatch_common.notification import parse_notification
 from shotwatch_shots.errors import Reject
+from shotwatch_shots.message import require_few_values
 from shotwatch_shots.records import ObjectRef
 
 Part = TypeVar("Part", bound=BaseModel)
@@ -47,7 +48,12 @@ def subject_of(body: bytes) -> Subject:
     """Return the objects or the batch of shots that a message concerns.
 
     Requests for additional work on shots that are already judged (detailed measurements) concern none.
+    A body with too many values is not one of our messages.
     """
+    try:
+        require_few_values(body)
+    except Reject:
+        return Subject()
     try:
         return Subject(objects=tuple(arrived.ref for arrived in parse_notification(body)))
     except Reject:

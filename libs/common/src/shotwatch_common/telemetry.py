@@ -71,7 +71,7 @@ def configure_logs(service: str) -> Log:
 
 
 @contextmanager
-def last_words(service: str, *expected: type[Exception]) -> Iterator[Log]:
+def fatal_errors_logged(service: str, *expected: type[Exception]) -> Iterator[Log]:
     """Configure logs. Log the error that ends the process as one JSON line, and exit with status 1.
 
     An expected error is logged with its message, any other error with its traceback. A plain traceback on

@@ -27,7 +27,7 @@ from shotwatch_detector.camera_arrays import arrays_of, camera_arrays, cameras_o
 from shotwatch_detector.columns import DeviceBaselines
 from shotwatch_detector.scoring import CameraReference
 from shotwatch_detector.statistics import Baseline, tail_of_weibull
-from shotwatch_shots.features import INDICATORS
+from shotwatch_shots.features.catalogue import INDICATORS
 
 KERAS_MODEL = "autoencoder.keras"
 LARGEST_UNPACKED = 2**30

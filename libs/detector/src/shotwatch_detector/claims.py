@@ -40,13 +40,13 @@ def supported_surprisal(independent: int) -> float:
     return float(-np.log10(-np.expm1(np.log1p(-CONFIDENCE) / independent)))
 
 
-def most_claimed(independent: int, threshold: float) -> float:
+def highest_score(independent: int, threshold: float) -> float:
     """Return the largest score that may be claimed."""
     return max(supported_surprisal(independent), threshold) + CLAIMED_BEYOND
 
 
 def claim(extrapolated: float, independent: int, threshold: float) -> Claim:
     """Return what may be claimed of a score by a fitted tail."""
-    score = min(extrapolated, most_claimed(independent, threshold))
+    score = min(extrapolated, highest_score(independent, threshold))
     provisional = score > supported_surprisal(independent)
     return Claim(score, score < extrapolated, provisional, independent)

@@ -8,7 +8,7 @@ import numpy as np
 
 from shotwatch_detector.arrays import Features, Values
 from shotwatch_detector.statistics import Baseline
-from shotwatch_shots.features import INDICATORS
+from shotwatch_shots.features.catalogue import INDICATORS
 from shotwatch_shots.vocabulary import AnomalyKind
 
 DeviceBaselines = Mapping[str, Mapping[str, Baseline]]
@@ -18,7 +18,7 @@ MAX_SURPRISAL = 99.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Column:
+class FeatureColumn:
     """One feature of one device over a batch of n shots."""
 
     device: str
@@ -33,7 +33,7 @@ class Column:
     """
 
 
-def columns_of(features: Mapping[str, Features], baselines: DeviceBaselines) -> list[Column]:
+def columns_of(features: Mapping[str, Features], baselines: DeviceBaselines) -> list[FeatureColumn]:
     """Return the features that have a reference."""
     known = [
         (device, feature, reference, measured[feature])
@@ -43,7 +43,7 @@ def columns_of(features: Mapping[str, Features], baselines: DeviceBaselines) -> 
     ]
     members = Counter(INDICATORS[feature].kind for _, feature, _, _ in known)
     return [
-        Column(
+        FeatureColumn(
             device,
             feature,
             INDICATORS[feature].kind,

@@ -6,17 +6,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from shotwatch_detector.arrays import Features, Values
-from shotwatch_detector.claims import claim, most_claimed
-from shotwatch_detector.columns import Column, DeviceBaselines, columns_of
+from shotwatch_detector.claims import claim, highest_score
+from shotwatch_detector.columns import DeviceBaselines, FeatureColumn, columns_of
 from shotwatch_detector.finding import Finding
 from shotwatch_detector.sentences import chance_of, explain
 from shotwatch_detector.severity import severity_of_deviation
 from shotwatch_detector.sizes import size_of
 from shotwatch_detector.statistics import RUN, last_of_run, medians_of_runs
 from shotwatch_shots.event import Contribution
-from shotwatch_shots.features import FEATURE_SPECS
-from shotwatch_shots.vocabulary import AnomalyKind
+from shotwatch_shots.features.catalogue import FEATURE_SPECS, INDICATORS
+from shotwatch_shots.vocabulary import AnomalyKind, Severity
 
+_SEVERITIES = tuple(Severity)
 SHOTS_PER_HOUR = 36_000
 """At 10 Hz, the pulse rate for which false alarms are stated. Slower places raise proportionally fewer."""
 EXPLAINING_SIGMAS = 3.0
@@ -52,7 +53,7 @@ class Judgement:
     score: Values
     """-log₁₀ of the probability that a normal shot has as large a deviation in any feature: (n,).
 
-    It is limited to what may be claimed (`most_claimed`).
+    It is limited to what may be claimed (`highest_score`).
     """
     threshold: float
     """A shot with a higher score is an anomaly."""
@@ -129,37 +130,42 @@ def _judge(
     ]
 
 
-def _claims(columns: Sequence[Column], threshold: float) -> Iterator[Values]:
+def _claims(columns: Sequence[FeatureColumn], threshold: float) -> Iterator[Values]:
     """Yield the scores of the columns that raise alarms, limited to what may be claimed."""
     for column in columns:
         if column.kind is not None:
-            yield np.minimum(column.score, most_claimed(column.baseline.independent, threshold))
+            yield np.minimum(column.score, highest_score(column.baseline.independent, threshold))
 
 
 def _findings(
     shot: int,
     place: str,
-    columns: Sequence[Column],
+    columns: Sequence[FeatureColumn],
     features: Mapping[str, Features],
     threshold: float,
 ) -> Iterable[Finding]:
     anomalous = sorted(
         (column for column in columns if column.kind is not None and column.score[shot] > threshold),
-        key=lambda column: _oddness(column, shot),
+        key=lambda column: _sort_key(column, shot),
         reverse=True,
     )
-    own_causes = [column for column in anomalous if not _follows(column, anomalous, shot)]
+    own_causes = [column for column in anomalous if not _follows(column, anomalous, features, shot)]
     for kind in dict.fromkeys(column.kind for column in own_causes):
         if kind is not None:
             leading = [column for column in own_causes if column.kind is kind]
             yield _finding(shot, place, kind, leading, columns, features, threshold)
 
 
-def _follows(column: Column, anomalous: Sequence[Column], shot: int) -> bool:
+def _follows(
+    column: FeatureColumn, anomalous: Sequence[FeatureColumn], features: Mapping[str, Features], shot: int
+) -> bool:
     """Return whether the deviation of a column is only a consequence of another one in the same shot."""
     if column.kind is None:
         return False
     own, common = CAUSES.get(column.kind, frozenset()), COMMON_CAUSES.get(column.kind, frozenset())
+    on_device = [other for other in anomalous if other.device == column.device]
+    if column.kind in _SPOTS and _is_smaller_spot(column, on_device, features, shot):
+        return True
     return any(
         (other.device == column.device and (other.kind in own or _outweighs(other, column, anomalous, shot)))
         or other.kind in common
@@ -167,17 +173,51 @@ def _follows(column: Column, anomalous: Sequence[Column], shot: int) -> bool:
     )
 
 
-def _outweighs(other: Column, column: Column, anomalous: Sequence[Column], shot: int) -> bool:
+def _is_smaller_spot(
+    column: FeatureColumn, on_device: Sequence[FeatureColumn], features: Mapping[str, Features], shot: int
+) -> bool:
+    """Return whether a bright deviation of the profile is a consequence of a dark one, or the reverse.
+
+    A bright or dark spot changes the average of the rest of the frame, and so leaves a smaller deviation of
+    the opposite sign. It also lies in a column and a row, and changes their mean a little. So the kind with
+    the larger share of the peak is the cause. What has no place on the frame is compared by its score.
+    """
+    of_kind = [other for other in on_device if other.kind is column.kind]
+    others = [other for other in on_device if other.kind in _SPOTS and other.kind is not column.kind]
+    if _has_place(column):
+        largest = _largest(of_kind, features, shot)
+        if _largest(others, features, shot) > largest:
+            return True
+        others = [other for other in others if not _has_place(other)]
+    strongest = max(_sort_key(other, shot) for other in of_kind)
+    return any(_sort_key(other, shot) > strongest for other in others)
+
+
+def _has_place(column: FeatureColumn) -> bool:
+    return bool(INDICATORS[column.feature].spot_size)
+
+
+def _largest(columns: Sequence[FeatureColumn], features: Mapping[str, Features], shot: int) -> float:
+    """Return the largest share of the peak of the deviations that have a place on the frame."""
+    return max(
+        (
+            abs(size_of(_contribution(column, shot), _measured(column, features, shot)))
+            for column in columns
+            if _has_place(column)
+        ),
+        default=0.0,
+    )
+
+
+def _outweighs(
+    other: FeatureColumn, column: FeatureColumn, anomalous: Sequence[FeatureColumn], shot: int
+) -> bool:
     """Return whether `other` is the cause of `column`, where each of the two kinds can cause the other.
 
-    A bright or dark spot changes the average of the rest of the frame, and so leaves a weaker deviation of
-    the opposite sign: the larger one is the spot. A clipped or widened beam loses light, and a fainter beam
-    has less light at its rim. If other devices lose energy too, energy is the cause; otherwise the kind with
-    the higher score is.
+    A clipped or widened beam loses light, and a fainter beam has less light at its rim. If other devices lose
+    energy too, energy is the cause; otherwise the kind with the higher score is.
     """
     kinds = {other.kind, column.kind}
-    if kinds == _SPOTS:
-        return _oddness(other, shot) > _oddness(column, shot)
     if AnomalyKind.ENERGY not in kinds or not kinds & _OF_PROFILE:
         return False
     energy_is_common = len({c.device for c in anomalous if c.kind is AnomalyKind.ENERGY}) > 1
@@ -186,7 +226,7 @@ def _outweighs(other: Column, column: Column, anomalous: Sequence[Column], shot:
     return bool(other.score[shot] > column.score[shot])
 
 
-def _oddness(column: Column, shot: int) -> tuple[float, float]:
+def _sort_key(column: FeatureColumn, shot: int) -> tuple[float, float]:
     """Return score and deviation for sorting: scores are limited to a maximum, deviations are not."""
     return float(column.score[shot]), abs(_sigmas(column, shot))
 
@@ -195,8 +235,8 @@ def _finding(
     shot: int,
     place: str,
     kind: AnomalyKind,
-    leading: Sequence[Column],
-    columns: Sequence[Column],
+    leading: Sequence[FeatureColumn],
+    columns: Sequence[FeatureColumn],
     features: Mapping[str, Features],
     threshold: float,
 ) -> Finding:
@@ -204,12 +244,13 @@ def _finding(
     extrapolated = float(strongest.score[shot])
     claimed = claim(extrapolated, strongest.baseline.independent, threshold)
     devices = tuple(dict.fromkeys(column.device for column in leading))
-    head = _contribution(strongest, shot)
-    measured = {name: float(values[shot]) for name, values in features[strongest.device].items()}
+    severity, gravest = _gravest(leading, features, shot)
+    head = _contribution(gravest, shot)
+    measured = _measured(gravest, features, shot)
     return Finding(
         shot=shot,
         kind=kind,
-        severity=severity_of_deviation(head.feature, size_of(head, measured)),
+        severity=severity,
         devices=devices,
         score=claimed.score,
         extrapolated=extrapolated,
@@ -227,7 +268,32 @@ def _finding(
     )
 
 
-def _contributions(devices: Sequence[str], columns: Sequence[Column], shot: int) -> tuple[Contribution, ...]:
+def _gravest(
+    leading: Sequence[FeatureColumn], features: Mapping[str, Features], shot: int
+) -> tuple[Severity, FeatureColumn]:
+    """Return the severity of the most urgent deviation, and the first column that has it.
+
+    The strongest deviation is not always the most urgent: the middle of a hot spot is a bright pixel, too,
+    of which less than 27 % of the peak is no danger.
+    """
+    severities = [
+        severity_of_deviation(
+            column.feature, size_of(_contribution(column, shot), _measured(column, features, shot))
+        )
+        for column in leading
+    ]
+    worst = max(severities, key=_SEVERITIES.index)
+    return worst, leading[severities.index(worst)]
+
+
+def _measured(column: FeatureColumn, features: Mapping[str, Features], shot: int) -> dict[str, float]:
+    """Return all values that were measured in the shot on the column's device."""
+    return {name: float(values[shot]) for name, values in features[column.device].items()}
+
+
+def _contributions(
+    devices: Sequence[str], columns: Sequence[FeatureColumn], shot: int
+) -> tuple[Contribution, ...]:
     """Return the large deviations on these devices, strongest first."""
     unusual = [
         _contribution(column, shot)
@@ -237,12 +303,12 @@ def _contributions(devices: Sequence[str], columns: Sequence[Column], shot: int)
     return tuple(sorted(unusual, key=lambda each: -abs(each.sigmas))[:MOST_CONTRIBUTIONS])
 
 
-def _sigmas(column: Column, shot: int) -> float:
+def _sigmas(column: FeatureColumn, shot: int) -> float:
     """Return the deviation in standard deviations; NaN without a value, so that every comparison is false."""
     return float((column.values[shot] - column.baseline.centre) / column.baseline.sigma)
 
 
-def _contribution(column: Column, shot: int) -> Contribution:
+def _contribution(column: FeatureColumn, shot: int) -> Contribution:
     return Contribution(
         device=column.device,
         feature=column.feature,
@@ -253,6 +319,6 @@ def _contribution(column: Column, shot: int) -> Contribution:
     )
 
 
-def _watching(kind: AnomalyKind, columns: Sequence[Column], shot: int) -> int:
+def _watching(kind: AnomalyKind, columns: Sequence[FeatureColumn], shot: int) -> int:
     """Return how many devices could have shown that kind in the shot."""
     return len({c.device for c in columns if c.kind is kind and np.isfinite(c.values[shot])})

@@ -21,7 +21,7 @@ class LiteRtEngine:
     """A network in TFLite's format, run by LiteRT on one thread. Safe to share between threads.
 
     Raises:
-        ValueError: the bytes are no network, or not one from (n, h, w, 1) to (n, h, w, 1).
+        ValueError: the bytes are not a network, or not one from (n, h, w, 1) to (n, h, w, 1).
     """
 
     def __init__(self, network: bytes) -> None:

@@ -1,4 +1,4 @@
-"""How many independent shots a baseline was learned from: what repeats is no new evidence.
+"""How many independent shots a baseline was learned from: what repeats is not new evidence.
 
 Two counts bound it. Shots of the same time block share the state of the laser. And frames that show the same
 recorded frame again, moved a little, with another energy and fresh noise, are one.

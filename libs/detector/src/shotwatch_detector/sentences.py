@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from shotwatch_detector.claims import Claim
 from shotwatch_detector.sizes import size_of
 from shotwatch_shots.event import Contribution
-from shotwatch_shots.features import INDICATORS
+from shotwatch_shots.features.catalogue import INDICATORS
 from shotwatch_shots.features.spec import Indicator
 
 _LENGTHS = (("years", 8766.0), ("days", 24.0), ("hours", 1.0))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from shotwatch_shots.event import Contribution
-from shotwatch_shots.features import INDICATORS
+from shotwatch_shots.features.catalogue import INDICATORS
 
 
 def size_of(contribution: Contribution, measured: Mapping[str, float]) -> float:

@@ -36,7 +36,7 @@ class StackDescription(BaseModel):
 
     @field_validator("environment")
     @classmethod
-    def _keep_settings_alone(cls, environment: dict[str, str]) -> dict[str, str]:
+    def _keep_only_settings(cls, environment: dict[str, str]) -> dict[str, str]:
         """Return the settings, without variables that act on a process by themselves (PYTHONPATH, …)."""
         return {name: value for name, value in environment.items() if name.startswith(PREFIX)}
 

@@ -92,7 +92,7 @@ def open_own(path: Path, within: int, flags: int) -> int:
     """Open the file at `path`, whose folder is open as `within`. It must be a regular file of the caller.
 
     Raises:
-        ForeignStack: it belongs to another user, or is no regular file.
+        ForeignStack: it belongs to another user, or is not a regular file.
         FileNotFoundError: there is none, and the flags do not create it.
     """
     try:
@@ -105,7 +105,7 @@ def open_own(path: Path, within: int, flags: int) -> int:
         status = os.fstat(descriptor)
         _require_own(status, path, owners=(os.geteuid(),))
         if not stat.S_ISREG(status.st_mode):
-            raise ForeignStack(f"{path} is no regular file: remove it")
+            raise ForeignStack(f"{path} is not a regular file: remove it")
     except BaseException:
         os.close(descriptor)
         raise
@@ -117,7 +117,7 @@ def _require_folder(folder: Path) -> None:
     if stat.S_ISLNK(mode):
         raise ForeignStack(f"{folder} is a link, which is not followed: name the folder itself by --root")
     if not stat.S_ISDIR(mode):
-        raise ForeignStack(f"{folder} is no folder: remove it, or {_CHOOSE}")
+        raise ForeignStack(f"{folder} is not a folder: remove it, or {_CHOOSE}")
 
 
 def _require_own(status: os.stat_result, path: Path, owners: tuple[int, ...]) -> None:

@@ -315,7 +315,7 @@ class Stack:
             raise _not_ready(keeper.status, _START_TIMEOUT) from None
         if state is State.RESTARTING:
             await keeper.stop()
-            raise _death(keeper.status)
+            raise _ended(keeper.status)
         self._server_settings |= server.settings
         for name, account in server.accounts.items():
             self._accounts[name] |= account
@@ -414,5 +414,5 @@ def _not_ready(status: Status, within_s: float) -> ProcessFailed:
     return ProcessFailed(status.name, f"is not ready after {within_s:g} s", status.log)
 
 
-def _death(status: Status) -> ProcessFailed:
+def _ended(status: Status) -> ProcessFailed:
     return ProcessFailed(status.name, f"ended at its start with exit code {status.exit_code}", status.log)

@@ -123,7 +123,7 @@ def require_name(name: str) -> str:
         ValueError: it is not.
     """
     if not _NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no name of a key: up to 100 letters, digits and _ . @ -")
+        raise ValueError(f"{name!r} is not a name for a key: up to 100 letters, digits and _ . @ -")
     return name
 
 

@@ -18,6 +18,7 @@ from shotwatch_common.archive.windows import KnownWindow
 from shotwatch_common.settings import Settings
 from shotwatch_common.store import ObjectStore
 from shotwatch_shots.batch import ShotBatch
+from shotwatch_shots.durations import HOUR_MS
 from shotwatch_shots.facility import Facility
 from shotwatch_shots.identity import block_folder, object_id, raw_key, residual_folder, unversioned_raw_key
 from shotwatch_shots.ledger import Entry, ObjectEntry
@@ -30,7 +31,6 @@ FROM_FILES = ("ingest", "validate")
 """Nothing between the file and its verdicts is stored, so both stages read the file again."""
 FROM_SHOTS = ("aggregate", "features", "inference")
 """A revision of a shot has its own measurements, so all three stages close, measure and judge it again."""
-_HOUR_MS = 3_600_000
 _HOUR_OF_WINDOW = -len("MMSS/")
 _POLL_S = 0.5
 TIMEOUT_S = 1800.0
@@ -109,8 +109,8 @@ class Reprocessing:
     async def minutes(self) -> AsyncIterator[Minute]:
         """Yield the minutes that are left to do."""
         reached = await self._archive.reprocessings.reached(*self._order.span)
-        for begin in range(reached, self._order.end, _HOUR_MS):
-            windows = await self._archive.windows.between(begin, min(begin + _HOUR_MS, self._order.end))
+        for begin in range(reached, self._order.end, HOUR_MS):
+            windows = await self._archive.windows.between(begin, min(begin + HOUR_MS, self._order.end))
             for start, group in groupby(windows, key=lambda window: window.start):
                 yield Minute(start, list(group))
 
@@ -127,7 +127,7 @@ class Reprocessing:
         async for minute in self.minutes():
             await self._compute(minute, before)
             before = set(minute.files)
-            await self._archive.reprocessings.reach(*self._order.span, minute.start + 1)
+            await self._archive.reprocessings.note_reached(*self._order.span, minute.start + 1)
             done(minute)
         await self._archive.reprocessings.finish(*self._order.span)
 

@@ -12,7 +12,7 @@ def open_npz(data: bytes) -> NpzFile:
 
     Raises:
         ValueError: it is compressed, or holds objects.
-        OSError, EOFError, BadZipFile: it is no such file.
+        OSError, EOFError, BadZipFile: it is not such a file.
     """
     file = np.load(io.BytesIO(data), allow_pickle=False)
     if not isinstance(file, NpzFile) or file.zip is None:

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_shots.columns import Columnar, Flags, Integers
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.message import StageMessage
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import shot_id
 from shotwatch_shots.records import VALID, BlockRef
-from shotwatch_shots.vocabulary import DeviceKind
 
 ABSENT = -1
 """The source of a member that is absent from a shot."""

@@ -1,7 +1,7 @@
 """The facility as configuration: file names, groups, devices, datasets, places and intervals.
 
 Everything that is specific to one laser facility is read from one YAML file into the frozen dataclasses
-below. `parse_facility` reports the line of each error.
+below; see `facility_parsing`.
 """
 
 import re
@@ -10,22 +10,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cached_property
 from itertools import takewhile
-from typing import Any
 
-import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict
 
+from shotwatch_shots.device_kinds import DeviceKind
+from shotwatch_shots.durations import DAY_MS, duration_ms, time_of_day_ms
 from shotwatch_shots.place import NO_LEVEL, Place, ShotSeries
-from shotwatch_shots.records import BLOCK_COLUMNS
-from shotwatch_shots.vocabulary import DeviceKind
 
 _STRICT = ConfigDict(extra="forbid")
-_DURATION = re.compile(r"(?P<number>\d+)(?P<unit>ms|s)")
-_DAY_MS = 86_400_000
 
 
 class FacilityError(ValueError):
-    """The facility file is invalid; the message names the file, the line and what is expected there."""
+    """The facility file is invalid, or lacks a kind of device that is needed.
+
+    If it is invalid, the message names the file, the line and what is expected there.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +172,7 @@ class FileName:
             ValueError: the timestamp is not such a time of day.
         """
         middle = self._start_ms + _ms(self.layout.length_s) // 2
-        return middle + (_time_of_day_ms(timestamp) - middle + _DAY_MS // 2) % _DAY_MS - _DAY_MS // 2
+        return middle + (time_of_day_ms(timestamp) - middle + DAY_MS // 2) % DAY_MS - DAY_MS // 2
 
     @property
     def _start_ms(self) -> int:
@@ -247,8 +246,15 @@ class Facility:
         return self._expected_by_series.get(series)
 
     def dataset(self, kind: DeviceKind) -> Dataset:
-        """Return the first dataset of a kind of device: its image, its spectrum, its first energy."""
-        return next(family.datasets[0] for family in self.device_types if family.kind is kind)
+        """Return the first dataset of a kind of device: its image, its spectrum, its first energy.
+
+        Raises:
+            FacilityError: the facility has no devices of this kind.
+        """
+        for family in self.device_types:
+            if family.kind is kind:
+                return family.datasets[0]
+        raise FacilityError(f"{self.name} has no devices of the kind {kind}")
 
     @cached_property
     def _file_patterns(self) -> tuple[tuple[Layout, re.Pattern[str]], ...]:
@@ -281,114 +287,5 @@ class Facility:
         )
 
 
-def duration_ms(text: str) -> int:
-    """Convert `100ms`, `1s` or `60s` to milliseconds.
-
-    Raises:
-        ValueError: the text has another form, or the duration is zero.
-    """
-    match = _DURATION.fullmatch(text)
-    if match is None or not int(match["number"]):
-        raise ValueError(f"{text!r} is not a duration such as 100ms or 60s")
-    return int(match["number"]) * (1 if match["unit"] == "ms" else 1000)
-
-
-def _time_of_day_ms(timestamp: str) -> int:
-    match = re.fullmatch(r"(\d{2})-(\d{2})-(\d{2})-(\d{3})", timestamp, re.ASCII)
-    if match is None:
-        raise ValueError(f"{timestamp!r} is not a time of day such as 07-33-00-125")
-    hours, minutes, seconds, milliseconds = (int(part) for part in match.groups())
-    if hours > 23 or minutes > 59 or seconds > 59:
-        raise ValueError(f"{timestamp!r} is not a time of day")
-    return ((hours * 60 + minutes) * 60 + seconds) * 1000 + milliseconds
-
-
 def _ms(seconds: float) -> int:
     return round(seconds * 1000)
-
-
-def parse_facility(text: str, name: str) -> Facility:
-    """Parse and check the text of a facility file.
-
-    Raises:
-        FacilityError: the text is not YAML, or has invalid content; the message contains `name` and the line.
-    """
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        facility = TypeAdapter(Facility).validate_python(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise FacilityError(f"{name}: is not YAML: {error}") from error
-    except ValidationError as error:
-        raise FacilityError(_explain(name, node, error)) from error
-    for where, problem in _inconsistencies(facility):
-        raise FacilityError(f"{name}:{_line(node, where)}: {problem}")
-    return facility
-
-
-def _explain(name: str, node: yaml.Node | None, error: ValidationError) -> str:
-    return "\n".join(
-        f"{name}:{_line(node, problem['loc'])}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}"
-        for problem in error.errors()
-    )
-
-
-def _line(node: yaml.Node | None, where: tuple[int | str, ...]) -> int:
-    """Return the line (from 1) of the deepest part of `where` that the file has."""
-    line = 1 if node is None else node.start_mark.line + 1
-    for step in where:
-        node = _child(node, step)
-        if node is None:
-            break
-        line = node.start_mark.line + 1
-    return line
-
-
-def _child(node: yaml.Node | None, step: int | str) -> yaml.Node | None:
-    if isinstance(node, yaml.MappingNode):
-        return next((value for key, value in node.value if key.value == str(step)), None)
-    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-        child: yaml.Node = node.value[step]
-        return child
-    return None
-
-
-def _inconsistencies(facility: Facility) -> list[tuple[tuple[int | str, ...], str]]:
-    """Check what types cannot express: patterns compile, intervals exist, groups match their places."""
-    problems: list[tuple[tuple[int | str, ...], str]] = []
-
-    def check(where: tuple[int | str, ...], claim: Any, *expected: type[Exception]) -> None:
-        try:
-            claim()
-        except expected as error:
-            problems.append((where, str(error)))
-
-    check(("group_name",), lambda: re.compile(facility.group_name), re.error)
-    for n, layout in enumerate(facility.layouts):
-        check(("layouts", n, "file_name"), lambda layout=layout: re.compile(layout.file_name), re.error)
-        if not 0 < layout.length_s <= _DAY_MS / 1000:
-            problems.append((("layouts", n, "length_s"), "length_s must be more than 0 s and at most a day"))
-        if not 0 <= layout.margin_s <= layout.length_s:
-            problems.append((("layouts", n, "margin_s"), "margin_s must be between 0 s and length_s"))
-        if layout.arrangement not in ("timestamps", "images"):
-            problems.append((("layouts", n, "arrangement"), "arrangement must be timestamps or images"))
-    for n, interval in enumerate(facility.intervals):
-        check(("intervals", n, "name"), lambda interval=interval: interval.period_ms, ValueError)
-    for n, family in enumerate(facility.device_types):
-        wanted = len(BLOCK_COLUMNS[family.kind])
-        if len(family.datasets) != wanted:
-            problems.append((("device_types", n), f"a {family.kind} has {wanted} dataset(s)"))
-    if problems:
-        return problems
-    if unnamed := set(facility.levels) - set(re.compile(facility.group_name).groupindex):
-        return [(("group_name",), f"group_name has no group for the level {min(unnamed)}")]
-    known = {interval.name for interval in facility.intervals}
-    for n, expected in enumerate(facility.places):
-        if expected.interval not in known:
-            problems.append((("places", n, "interval"), f"interval {expected.interval} is not listed"))
-        for m, group in enumerate(expected.devices):
-            device = facility.device(group)
-            if device is None or device.place != expected.place:
-                problems.append(
-                    (("places", n, "devices", m), f"group_name does not read {group} as {expected.place}")
-                )
-    return problems

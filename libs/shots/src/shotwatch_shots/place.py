@@ -34,14 +34,14 @@ class Place:
             ValueError: the text is not a place; the message shows how places are written.
         """
         if not _PLACE.fullmatch(text):
-            raise ValueError(f"{text!r} is no place such as LA-A1-11")
+            raise ValueError(f"{text!r} is not a place such as LA-A1-11")
         return cls(tuple(text.split("-")))
 
     def __str__(self) -> str:
         return "-".join(self.levels)
 
     @property
-    def spoken(self) -> str:
+    def in_words(self) -> str:
         """The place in words for people: `LA A1 11`, `LA A2`."""
         return " ".join(level for level in self.levels if level != NO_LEVEL)
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from shotwatch_shots.durations import duration_ms
 from shotwatch_shots.facility import Interval
 from shotwatch_shots.place import ShotSeries
 
@@ -72,7 +73,11 @@ def phase_ms(times: Times, period: int) -> int:
 
 def window_length_ms(interval: Interval) -> int:
     """Return the length (ms) of the windows of an interval: a whole number of periods, a minute or more."""
-    return -(-WINDOW_MS // interval.period_ms) * interval.period_ms
+    return _window_length_ms(interval.period_ms)
+
+
+def _window_length_ms(period_ms: int) -> int:
+    return -(-WINDOW_MS // period_ms) * period_ms
 
 
 def window_starts(pulses: Times, interval: Interval) -> Times:
@@ -107,6 +112,16 @@ def shot_id(series: ShotSeries, pulse_ms: int) -> str:
 def window_id(series: ShotSeries, start_ms: int) -> str:
     """Return the id of a window, such as `LA-A1-11-100ms-20220701T073300`."""
     return f"{series}-{instant(start_ms):%Y%m%dT%H%M%S}"
+
+
+def window_of_shot(series: ShotSeries, pulse_ms: int) -> str:
+    """Return the id of the window to which a shot belongs.
+
+    Raises:
+        ValueError: the interval of the series is not a duration.
+    """
+    length = _window_length_ms(duration_ms(series.interval))
+    return window_id(series, pulse_ms // length * length)
 
 
 def window_start(window_id: str) -> int:

@@ -5,35 +5,24 @@ of `times`.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from shotwatch_shots.columns import Columnar, Integers, Numbers
+from shotwatch_shots.columns import Columnar, Integers
+from shotwatch_shots.device_kinds import DeviceKind, Digest
 from shotwatch_shots.message import Message, StageMessage
 from shotwatch_shots.place import ShotSeries
-from shotwatch_shots.vocabulary import DeviceKind, RecordReason
+from shotwatch_shots.vocabulary import RecordReason
 
 VALID = 0
 """The verdict of a valid record; any other verdict n stands for `reasons[n - 1]`."""
 NO_STATE = -1
 """The state of a record whose file has no state."""
-BLOCK_COLUMNS: Mapping[DeviceKind, Mapping[str, np.dtype[np.generic]]] = {
-    DeviceKind.CAMERA: {"image": np.dtype(np.uint16)},
-    DeviceKind.SPECTRO: {"spectrum": np.dtype(np.float32)},
-    DeviceKind.ENERGY_METER: {"energy1": np.dtype(np.float64), "energy2": np.dtype(np.float64)},
-    DeviceKind.OTHER: {},
-}
-"""The columns of a device's block, in the order of its datasets in the facility file."""
-DATA_KINDS = tuple(kind for kind, columns in BLOCK_COLUMNS.items() if columns)
-"""The kinds with data besides the state.
-
-They are measured, and a complete shot has a valid record of each of them that its place has.
-"""
 MOST_DETAILED_REASONS = 64
 """The number of different reasons of a device that keep their details in one file, or in one window."""
 LONGEST_REASON = 300
@@ -63,41 +52,6 @@ class BlockRef(Message):
     """CRC-32 of the block's bytes; None for blocks that were written before ADR 35."""
 
 
-class ImageDigest(Columnar):
-    """The data of each frame that validation needs; 0 where it could not be read."""
-
-    role: Literal["image"] = "image"
-    minimum: Numbers
-    maximum: Numbers
-    saturated: Integers
-    """Number of pixels at or above the facility's saturation level."""
-    fingerprint: Integers
-    """CRC-32 of the frame's bytes (uint16, little-endian, row by row): equal for equal frames."""
-
-
-class SpectrumDigest(Columnar):
-    """The data of each spectrum that validation needs.
-
-    NaN where a value of the spectrum is not finite, or if it could not be read.
-    """
-
-    role: Literal["spectrum"] = "spectrum"
-    minimum: Numbers
-    maximum: Numbers
-    total: Numbers
-
-
-class EnergyDigest(Columnar):
-    """Both energies of each record; NaN where there is none."""
-
-    role: Literal["energy"] = "energy"
-    energy1: Numbers
-    energy2: Numbers
-
-
-Digest = ImageDigest | SpectrumDigest | EnergyDigest
-
-
 class RecordProblem(Message):
     """A problem of one record that was found on reading."""
 
@@ -106,20 +60,12 @@ class RecordProblem(Message):
     detail: str
 
 
-def readable_rows(problems: Sequence[RecordProblem], count: int) -> NDArray[np.bool_]:
-    """Return a mask of the records whose data could be read, (count,); their states may be missing."""
-    readable = np.ones(count, np.bool_)
-    readable[[each.row for each in problems if each.reason is not RecordReason.STATE_MISSING]] = False
-    return readable
-
-
 class RecordColumns(Columnar):
     """The times and states of the records of one device group in one file."""
 
     device: str
     kind: DeviceKind
     series: ShotSeries
-    block: BlockRef
     times: Integers
     """Epoch ms, ascending, as recorded."""
     states: list[str]
@@ -134,12 +80,26 @@ class RecordColumns(Columnar):
         return found
 
 
-class DeviceRecords(RecordColumns):
-    """The records of one device group in one file, as ingest read them."""
+class ReadRecords(RecordColumns):
+    """The records of one device group in one file, as they were read."""
 
     problems: list[RecordProblem]
     digest: Annotated[Digest, Field(discriminator="role")] | None
     """None for devices without data of their own (state only)."""
+
+    @property
+    def readable(self) -> NDArray[np.bool_]:
+        """The records whose data could be read, as a mask (n,); their states may be missing."""
+        unreadable = (each for each in self.problems if each.reason is not RecordReason.STATE_MISSING)
+        readable = np.ones(len(self.state), np.bool_)
+        readable[[each.row for each in unreadable]] = False
+        return readable
+
+
+class DeviceRecords(ReadRecords):
+    """The records of one device group in one file, of which ingest stored the data as a block."""
+
+    block: BlockRef
 
 
 class FileIngested(StageMessage):
@@ -156,6 +116,7 @@ class FileIngested(StageMessage):
 class JudgedRecords(RecordColumns):
     """The records of one device group in one file, with a verdict for each."""
 
+    block: BlockRef
     reasons: list[str]
     """The reasons that occur, as `reason` or `reason: detail`; a few dozen at most (`reason_code`)."""
     verdict: Integers

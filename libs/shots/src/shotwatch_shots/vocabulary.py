@@ -12,15 +12,6 @@ class CalibrationKind(StrEnum):
     """The typical beam image."""
 
 
-class DeviceKind(StrEnum):
-    """The kind of a device, which the facility file derives from its group name."""
-
-    CAMERA = "Camera"
-    SPECTRO = "Spectro"
-    ENERGY_METER = "EnergyMeter"
-    OTHER = "Other"
-
-
 class FileReason(StrEnum):
     """The reason for moving an object as a whole to the error bucket."""
 

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_shots.batch import ABSENT, Mask, Member, ShotBatch
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.facility import Interval
 from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.pulses import Times, pulses_per_window, window_id
 from shotwatch_shots.records import VALID, BlockRef
-from shotwatch_shots.vocabulary import DeviceKind
 
 Counts = NDArray[np.int32]
 

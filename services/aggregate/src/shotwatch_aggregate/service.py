@@ -28,10 +28,10 @@ from shotwatch_aggregate.domain.join import (
     batch_of,
     close,
     close_due,
+    due_shots,
     retract,
-    ripe,
     takes,
-    unheard_before,
+    without_record_before,
 )
 from shotwatch_aggregate.domain.split import WindowRecords, nothing_of, split
 from shotwatch_aggregate.settings import AggregateSettings
@@ -45,12 +45,12 @@ from shotwatch_common.clock import epoch_now, latest_record_ms
 from shotwatch_common.process import PREFETCH_WAITING, Service, ServiceContext
 from shotwatch_common.telemetry import continued_trace, current_traceparent, link_current_span
 from shotwatch_shots.batch import ShotBatch
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.errors import Bug
 from shotwatch_shots.ledger import JoinFacts
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import window_id
 from shotwatch_shots.records import NO_STATE, BlockRef, FileValidated, ObjectRef
-from shotwatch_shots.vocabulary import DeviceKind
 from shotwatch_shots.window import RecordSource, Window
 
 Change = Callable[[Window], tuple[Window, Closing | None]]
@@ -96,13 +96,13 @@ class Aggregator:
         self._to_send = Items(context.servers_answer, context.log)
 
     async def join(self, message: FileValidated) -> None:
-        """Add the records of a file to their windows, and close the shots that are ripe.
+        """Add the records of a file to their windows, and close the shots that are due.
 
         Raises:
             Bug: a window could not be written. The records are in the other windows nevertheless.
         """
         parts, facts = self._split(message)
-        await asyncio.gather(self._leave(message, parts), self._remember_devices(message))
+        await asyncio.gather(self._add_empty_entries(message, parts), self._remember_devices(message))
         unexpected = no_room = 0
         failures = []
         for (series, start), records in parts.items():
@@ -130,7 +130,7 @@ class Aggregator:
         """Publish messages that a replica stored in an outbox but did not publish before it died."""
         long_ago = epoch_now() - UNSENT_MS
         unsent = await self._windows.unsent(long_ago, besides=self._to_send.waiting)
-        await self._to_send.each(unsent, self._send_held_back)
+        await self._to_send.each(unsent, self._send_outbox)
 
     async def _close_window(self, window_id: str) -> None:
         window = await self._windows.load(window_id, self._facility.interval)
@@ -141,7 +141,7 @@ class Aggregator:
         with continued_trace(self._context.tracer, "close overdue shots", window.traceparent):
             await self._change(window.series, window.start, close_due)
 
-    async def _send_held_back(self, window_id: str) -> None:
+    async def _send_outbox(self, window_id: str) -> None:
         window = await self._windows.load(window_id, self._facility.interval)
         if window is not None:
             await self._empty_outbox(window_id, window.outbox.values())
@@ -160,7 +160,9 @@ class Aggregator:
                 parts[judged.series, start].append(records)
         return parts, JoinFacts(refused=message.refused, off_grid=off_grid, second_samples=second_samples)
 
-    async def _leave(self, message: FileValidated, parts: dict[SlotKey, list[WindowRecords]]) -> None:
+    async def _add_empty_entries(
+        self, message: FileValidated, parts: dict[SlotKey, list[WindowRecords]]
+    ) -> None:
         """Add an empty entry to `parts` for each window that holds an earlier version of the file only."""
         for slot in await self._windows.of_file(message.object.key):
             if slot not in parts:
@@ -186,7 +188,7 @@ class Aggregator:
             for record in records:
                 if takes(after, record.device, expected):
                     after = admit(after, record)
-            return close(after, ripe(before, after, expected))
+            return close(after, due_shots(before, after, expected))
 
         return change
 
@@ -241,7 +243,7 @@ class Aggregator:
 
     async def _batch(self, closing: Closing, series: ShotSeries) -> ShotBatch:
         expected = self._expected(series)
-        on_before = await self._on_before(closing.window.start, unheard_before(closing, expected))
+        on_before = await self._on_before(closing.window.start, without_record_before(closing, expected))
         sources = [source for columns in closing.window.devices.values() for source in columns.sources]
         link_current_span(sorted({source.traceparent for source in sources if source.traceparent}))
         return batch_of(closing, expected, on_before, max(source.arrived_at for source in sources))
@@ -258,7 +260,7 @@ class Aggregator:
             await self._context.archive.batches.add(closed)
             await self._context.bus.send("features", closed)
             faults.reach("aggregate.after_publish")
-            await self._windows.strike_off(window_id, closed.batch_id)
+            await self._windows.remove_from_outbox(window_id, closed.batch_id)
             metrics.shots_closed(closed)
             self._context.log.info("shots closed", batch=closed.batch_id, shots=len(closed.pulses))
 

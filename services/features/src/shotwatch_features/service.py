@@ -35,9 +35,9 @@ from shotwatch_features.settings import FeaturesSettings
 from shotwatch_physics.noise import NoiseModel
 from shotwatch_physics.reference import Reference
 from shotwatch_shots.batch import ShotBatch, ShotsFlagged, ShotsMeasured
+from shotwatch_shots.device_kinds import DATA_KINDS, DeviceKind
 from shotwatch_shots.errors import Reject
-from shotwatch_shots.records import DATA_KINDS
-from shotwatch_shots.vocabulary import CalibrationKind, DeviceKind
+from shotwatch_shots.vocabulary import CalibrationKind
 
 READERS = {
     CalibrationKind.NOISE: NoiseModel.from_npz,

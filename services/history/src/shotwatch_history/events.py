@@ -9,7 +9,7 @@ from shotwatch_history.domain.drift import MATTERS, severity_of, why
 from shotwatch_history.domain.trends import Shift
 from shotwatch_shots.drift import Drift, FeatureDrift
 from shotwatch_shots.event import Anomaly, AnomalyEvent, Contribution
-from shotwatch_shots.features import FEATURE_SPECS
+from shotwatch_shots.features.catalogue import FEATURE_SPECS
 from shotwatch_shots.identity import event_id
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import shot_id

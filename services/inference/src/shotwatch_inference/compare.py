@@ -29,10 +29,9 @@ from shotwatch_common.store import ObjectStore
 from shotwatch_inference.models import Model, prepared
 from shotwatch_inference.replay import Progress, Replay
 from shotwatch_inference.settings import InferenceSettings
+from shotwatch_shots.durations import HOUR_MS
 from shotwatch_shots.event import ModelRef
 from shotwatch_shots.pulses import epoch_ms
-
-HOUR_MS = 3_600_000
 
 
 class CannotCompare(ValueError):

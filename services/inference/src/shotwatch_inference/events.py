@@ -8,11 +8,12 @@ from shotwatch_detector.finding import Finding
 from shotwatch_detector.severity import RULE_KINDS
 from shotwatch_inference.domain.incidents import Notification, Observation
 from shotwatch_shots.batch import ShotBatch
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.event import Anomaly, AnomalyEvent, Evidence, ModelRef
 from shotwatch_shots.identity import event_id
 from shotwatch_shots.incidents import Incident
 from shotwatch_shots.pulses import shot_id
-from shotwatch_shots.vocabulary import SLOW_CHANGES, AnomalyKind, DeviceKind, Phase, Severity
+from shotwatch_shots.vocabulary import SLOW_CHANGES, AnomalyKind, Phase, Severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,7 @@ def withdrawals(
     ids = batch.shot_ids
     revisions = dict(zip(ids, batch.revisions.tolist(), strict=True))
     still_true = {(ids[finding.shot], finding.kind) for finding in findings}
-    spoken_of = {id_ for event in earlier for id_ in event.data.supersedes}
+    superseded = {id_ for event in earlier for id_ in event.data.supersedes}
     return [
         _withdrawal(event, revisions[event.subject], publication)
         for event in earlier
@@ -176,7 +177,7 @@ def withdrawals(
         and event.data.kind not in SLOW_CHANGES | {AnomalyKind.SUPERSEDED}
         and event.data.phase is not Phase.CLOSED
         and event.data.revision < revisions[event.subject]
-        and event.id not in spoken_of
+        and event.id not in superseded
     ]
 
 

@@ -48,7 +48,7 @@ class IncidentStore:
 
     async def published(self, batch: ShotBatch) -> None:
         """Record that the batch's events have reached the broker."""
-        await self._archive.incidents.strike_off(_key(batch), batch.batch_id)
+        await self._archive.incidents.remove_from_outbox(_key(batch), batch.batch_id)
 
 
 def _key(batch: ShotBatch) -> str:

@@ -13,8 +13,9 @@ from shotwatch_detector.decision import Judgement
 from shotwatch_detector.detector import Detector
 from shotwatch_detector.finding import Finding
 from shotwatch_shots.batch import ShotBatch
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.records import BlockRef
-from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
+from shotwatch_shots.vocabulary import AnomalyKind
 
 CameraScores = Mapping[str, Features]
 """Device → score → one entry per shot, NaN where it has no valid frame."""
@@ -74,7 +75,7 @@ def judge_batch(
     batch: ShotBatch, features: Mapping[str, Features], detector: Detector, false_alarms_per_hour: float
 ) -> Judgement:
     """Judge the shots of a batch by their features and scores."""
-    return detector.judge(batch.series.place.spoken, features, len(batch.pulses), false_alarms_per_hour)
+    return detector.judge(batch.series.place.in_words, features, len(batch.pulses), false_alarms_per_hour)
 
 
 def kinds_of(findings: Iterable[Finding]) -> dict[int, Sequence[AnomalyKind]]:

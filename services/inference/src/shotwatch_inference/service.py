@@ -170,7 +170,7 @@ class Judge:
     def _decide(
         self, batch: ShotBatch, features: Mapping[str, Features], champion: Model | None
     ) -> tuple[list[Finding], Judgement | None]:
-        findings = apply_rules(batch, features, batch.series.place.spoken, self._context.facility)
+        findings = apply_rules(batch, features, batch.series.place.in_words, self._context.facility)
         if champion is None:
             return findings, None
         rate = self._context.settings.false_alarms_per_hour
@@ -228,7 +228,7 @@ class Judge:
         observations = observations_of(current, batch)
         events = await self._incident_store.enter(batch, observations, quiet, events_of, none_after_all)
         if events:
-            faults.reach("inference.after_booking")
+            faults.reach("inference.after_incidents")
             context = self._context
             await announce(events, context.archive, context.bus, context.log, batch.last_arrival)
             await self._incident_store.published(batch)

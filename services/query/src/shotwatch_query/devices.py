@@ -1,8 +1,8 @@
 """Devices of the facility, as named in requests."""
 
 from shotwatch_query.errors import NotFound
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.facility import ExpectedDevices, Facility
-from shotwatch_shots.vocabulary import DeviceKind
 
 
 def find_expected(facility: Facility, device: str, kind: DeviceKind | None = None) -> ExpectedDevices:

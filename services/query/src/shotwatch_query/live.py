@@ -130,7 +130,7 @@ class Live:
             Unavailable: there are too many listeners, or the database has not answered yet.
         """
         if len(self._listeners) >= MOST_LISTENERS:
-            raise Unavailable(f"{MOST_LISTENERS} listen already")
+            raise Unavailable(f"{MOST_LISTENERS} event streams are open already")
         if Counter(each.caller for each in self._listeners)[caller] >= self._per_caller:
             raise TooMany(
                 f"{caller} holds {self._per_caller} streams already, as many as a caller may "

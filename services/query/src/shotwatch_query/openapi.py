@@ -16,9 +16,10 @@ meters recorded of one pulse. Here they can be searched and viewed, down to the 
 
 - Times are RFC 3339 or epoch milliseconds; answers hold RFC 3339 in UTC.
 - Listings come in pages: ask again with `cursor` = `next` until it is null.
-- Callers show an API key or a token of the OpenID Connect issuer: `Authorization: Bearer …`; a browser may
-  log in at `/login` instead. Scopes are `read`, `label` (feedback), `admin` (the audit); none holds another.
-- What one caller may ask for at a time is limited; beyond it the answer is 429 with `Retry-After`.
+- Callers send an API key or a token of the OpenID Connect issuer: `Authorization: Bearer …`; a browser may
+  log in at `/login` instead. The scopes are `read`, `label` (feedback) and `admin` (the audit); none includes
+  another.
+- The requests of each caller are limited; beyond the limit the answer is 429 with `Retry-After`.
 - Errors are problem documents (RFC 9457, `application/problem+json`).
 """
 TAGS = [
@@ -37,12 +38,12 @@ _PROBLEMS = {
     "400": "The body is not text.",
     "401": "The caller is not known.",
     "403": "The caller lacks a scope; `detail` names it.",
-    "404": "There is no such thing; `detail` names what is missing.",
-    "409": "There is as much as there may be; `detail` names the limit.",
+    "404": "Something does not exist; `detail` names it.",
+    "409": "A limit is reached; `detail` names it.",
     "413": "The body is too large.",
-    "422": "The request makes no sense; `mistakes` lists where.",
+    "422": "A value in the request is not valid; `mistakes` lists which.",
     "429": "The caller asks too often, or for too much at a time: `Retry-After` gives the time to wait.",
-    "503": "A server behind this one is away; the same request may succeed later.",
+    "503": "A server that this one needs is unavailable; the same request may succeed later.",
 }
 
 

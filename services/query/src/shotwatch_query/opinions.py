@@ -13,7 +13,12 @@ class _Opinion(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    who: str = Field(min_length=1, max_length=200, description="Whoever states it.", examples=["amelie"])
+    who: str = Field(
+        min_length=1,
+        max_length=200,
+        description="Name of the person who gives the feedback.",
+        examples=["amelie"],
+    )
     note: str = Field("", max_length=2000, description="Why.")
 
 

@@ -29,7 +29,7 @@ class PlaceActivity(Where):
     scores: list[float | None] = Field(
         description="Of up to a hundred newest shots, oldest first; null where no model scored one."
     )
-    threshold: float | None = Field(description="From where on a score is an anomaly; null without a model.")
+    threshold: float | None = Field(description="A score above this is an anomaly; null without a model.")
 
 
 class Overview:

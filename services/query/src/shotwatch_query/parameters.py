@@ -23,7 +23,7 @@ from shotwatch_query.domain.pages import (
 )
 from shotwatch_query.errors import BadRequest
 from shotwatch_query.schema import DEVICE, SHOT_ID
-from shotwatch_shots.features import FEATURE_SPECS
+from shotwatch_shots.features.catalogue import FEATURE_SPECS
 from shotwatch_shots.place import Place
 from shotwatch_shots.pulses import epoch_ms
 
@@ -176,7 +176,7 @@ class PageParameters(SpanParameters):
     cursor: str | SkipJsonSchema[None] = Field(
         None,
         max_length=LONGEST_CURSOR,
-        description="`next` of the page before. It holds the span too: `from` and `to` no longer count.",
+        description="`next` of the page before. It contains the span: `from` and `to` are ignored.",
     )
 
     @property

@@ -54,9 +54,9 @@ class ProblemDetails(Schema):
     detail: str = Field(examples=[f"there is no shot {SHOT_ID}"])
     instance: str = Field(description="Path of the request.")
     excerpt: list[str] = Field(
-        default=[], description="Of a wrong expression: its line, and below it `^` at the place."
+        default=[], description="The line of an invalid expression, and below it `^` at the place."
     )
-    mistakes: list[Mistake] = Field(default=[], description="Of a request that makes no sense: each mistake.")
+    mistakes: list[Mistake] = Field(default=[], description="Each value of the request that is not valid.")
 
 
 def problem(
@@ -155,7 +155,7 @@ def explain_errors(app: FastAPI, count: Callable[[Request], Awaitable[None]]) ->
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     mistakes = [Mistake(where=".".join(map(str, e["loc"])), what=e["msg"]) for e in error.errors()]
-    return problem(request, 422, "the request makes no sense", mistakes)
+    return problem(request, 422, "the request has a value that is not valid", mistakes)
 
 
 async def _http(request: Request, error: Exception) -> Response:

@@ -23,7 +23,7 @@ from shotwatch_common.past_frames import FrameReader
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.settings import SettingsError
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.telemetry import Log, configure_traces, last_words
+from shotwatch_common.telemetry import Log, configure_traces, fatal_errors_logged
 from shotwatch_query.access import Access, login
 from shotwatch_query.access.audit import Audited
 from shotwatch_query.access.guard import count_failed, requires
@@ -113,7 +113,7 @@ def create_app(sources: ApiSources) -> FastAPI:
 
 def run() -> None:
     """Run the service until SIGTERM or SIGINT; on any error, log a line and exit with status 1."""
-    with last_words("query", SettingsError, FacilityError) as log:
+    with fatal_errors_logged("query", SettingsError, FacilityError) as log:
         asyncio.run(_live(QuerySettings.load(), log))
 
 

@@ -70,14 +70,14 @@ class QuerySettings(Settings):
     """Maximum number of open connections from one address that is not a proxy."""
 
     @model_validator(mode="after")
-    def _decided_who_is_let_in(self) -> Self:
+    def _require_authentication(self) -> Self:
         if (self.query_oidc_issuer is None) != (self.query_oidc_audience is None):
-            raise ValueError("SHOTWATCH_QUERY_OIDC_ISSUER and SHOTWATCH_QUERY_OIDC_AUDIENCE belong together")
+            raise ValueError("set both SHOTWATCH_QUERY_OIDC_ISSUER and SHOTWATCH_QUERY_OIDC_AUDIENCE")
         if self.query_open and not is_loopback(self.query_host):
-            raise ValueError("SHOTWATCH_QUERY_OPEN is for SHOTWATCH_QUERY_HOST=127.0.0.1 alone")
+            raise ValueError("SHOTWATCH_QUERY_OPEN requires SHOTWATCH_QUERY_HOST=127.0.0.1")
         if not (self.query_keys_file or self.query_oidc_issuer or self.query_open):
             raise ValueError(
-                "nobody would be let in: name SHOTWATCH_QUERY_KEYS_FILE (`shotwatch keys create` makes"
-                " one), or SHOTWATCH_QUERY_OIDC_ISSUER and SHOTWATCH_QUERY_OIDC_AUDIENCE"
+                "no caller could log in: set SHOTWATCH_QUERY_KEYS_FILE (`shotwatch keys create` makes"
+                " such a file), or SHOTWATCH_QUERY_OIDC_ISSUER and SHOTWATCH_QUERY_OIDC_AUDIENCE"
             )
         return self

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Self, TypeVar
@@ -13,13 +13,14 @@ import pyarrow as pa
 from shotwatch_common.archive import Archive
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.tables.archived import ArchivedShots
-from shotwatch_common.tables.manifest import DAY_MS, HOUR_MS, TableFile, day_start
+from shotwatch_common.tables.manifest import DAY_MS, HOUR_MS, DayManifest, TableFile, day_folder, day_start
 from shotwatch_common.tables.object_file import ANSWER_S, ObjectFile
 from shotwatch_common.tables.parts import MemoryPart, TablePart, row_groups
 from shotwatch_common.tables.schema import ShotTableSchema
 from shotwatch_common.tables.search import TableSearch
 from shotwatch_common.tables.table_store import TableStore
-from shotwatch_query.domain.pages import Span
+from shotwatch_query.domain.pages import EARLIEST_MS, Span
+from shotwatch_shots.errors import Retry
 from shotwatch_shots.facility import Facility
 from shotwatch_shots.place import Place
 
@@ -72,15 +73,19 @@ class ShotTables:
         """Return what a search reads. The files that are current now are read, whatever replaces them later.
 
         Raises:
-            Retry: the object store does not answer.
+            Retry: the object store does not answer, or a manifest is malformed.
         """
-        span = Span(search.start_ms - search.reach_ms, search.end_ms)
+        span = Span(max(search.start_ms - search.reach_ms, EARLIEST_MS), search.end_ms)
         days = range(day_start(span.start), span.end, DAY_MS) if span else range(0)
         files: list[TableFile] = []
         for some in (days[n : n + MANIFESTS_AT_ONCE] for n in range(0, len(days), MANIFESTS_AT_ONCE)):
-            manifests = await asyncio.gather(*(self._store.manifest(place, day) for day in some))
+            manifests = await asyncio.gather(*(self._manifest(place, day) for day in some))
             files += (file for manifest in manifests for file in manifest.files)
         return TablePlan(search, self.schema(place), tuple(steps(span, files)))
+
+    async def _manifest(self, place: Place, day: int) -> DayManifest:
+        with _named(day_folder(place, day)):
+            return await self._store.manifest(place, day)
 
     async def run(self, plan: TablePlan, compute: Callable[[Iterator[TablePart]], Result]) -> Result:
         """Return what a function computes in a thread from the parts of the table.
@@ -95,10 +100,44 @@ class ShotTables:
         for step in plan.steps:
             if isinstance(step, TableFile):
                 file = ObjectFile(partial(self._store.part, step), step.size, loop)
-                yield from row_groups(pa.PythonFile(file, mode="r"), plan.schema.arrow, search.pruning)
+                with _named(step.key):
+                    groups = row_groups(
+                        pa.PythonFile(file, mode="r"), plan.schema.arrow, search.pruning, step.rows
+                    )
+                    yield from (_NamedPart(step.key, each) for each in groups)
             else:
                 tables = self._archived.tables(plan.schema, step.start, step.end, search.interval)
                 yield from map(MemoryPart, _waited_for(tables, loop))
+
+
+@dataclass(frozen=True, slots=True)
+class _NamedPart:
+    """A part of a file; errors name the file."""
+
+    key: str
+    part: TablePart
+
+    def read(self, columns: Sequence[str]) -> pa.Table:
+        """Return these columns of all rows.
+
+        Raises:
+            Retry: the file cannot be read.
+        """
+        with _named(self.key):
+            return self.part.read(columns)
+
+
+@contextmanager
+def _named(key: str) -> Iterator[None]:
+    """Name what is read from the store.
+
+    Raises:
+        Retry: it is not a table or a manifest. An administrator must mend or remove it.
+    """
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise Retry(f"{key} cannot be read, an administrator must mend or remove it: {error}") from error
 
 
 def steps(span: Span, files: Sequence[TableFile]) -> Iterator[TableFile | Span]:

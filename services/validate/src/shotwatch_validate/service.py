@@ -41,6 +41,7 @@ class Validator:
         faults.reach("validate.after_publish")
         for device in judged:
             await self._context.archive.records.keep(message.object, device)
+        await self._context.archive.records.clear_earlier(message.object)
         for records in message.devices:
             await self._remember_last_frame(records)
         for device in judged:

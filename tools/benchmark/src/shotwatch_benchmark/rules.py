@@ -16,13 +16,13 @@ from shotwatch_benchmark.recorder import SENSOR, record
 from shotwatch_benchmark.scenes import Scene
 from shotwatch_detector.arrays import Frames
 from shotwatch_inference.domain.rules import apply_rules
-from shotwatch_ingest.domain.snapshot import digest_of
 from shotwatch_shots.batch import ABSENT, Member, ShotBatch
+from shotwatch_shots.device_kinds import DeviceKind, ImageDigest
 from shotwatch_shots.facility import Facility
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import Times
 from shotwatch_shots.records import BlockRef, DeviceRecords
-from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
+from shotwatch_shots.vocabulary import AnomalyKind
 from shotwatch_simulator.frames import expose
 from shotwatch_simulator.noise import white
 from shotwatch_validate.domain.judge import judge
@@ -104,9 +104,7 @@ def _result(
     absent: Anomalous | None = None,
 ) -> RuleResult:
     """Pass frames and states (index into ON and FAULT) through validation and the rules."""
-    digest = digest_of(
-        DeviceKind.CAMERA, {"image": frames}, np.ones(len(frames), np.bool_), facility.frames.saturated_at
-    )
+    digest = ImageDigest.of({"image": frames}, np.ones(len(frames), np.bool_), facility.frames.saturated_at)
     records = DeviceRecords(
         device=GROUP,
         kind=DeviceKind.CAMERA,

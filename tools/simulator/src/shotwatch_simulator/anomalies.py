@@ -7,10 +7,11 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.facility import Interval
 from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.pulses import Times
-from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
+from shotwatch_shots.vocabulary import AnomalyKind
 from shotwatch_simulator.noise import Floats
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.facility import Device, Facility
 from shotwatch_shots.pulses import Times
-from shotwatch_shots.vocabulary import DeviceKind
 from shotwatch_simulator import effects, energies, frames, spectra
 from shotwatch_simulator.anomalies import Injections
 from shotwatch_simulator.hdf5 import Array, SnapshotRecords

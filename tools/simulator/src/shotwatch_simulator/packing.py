@@ -17,10 +17,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import Times, epoch_ms, shot_id
-from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
+from shotwatch_shots.vocabulary import AnomalyKind
 from shotwatch_simulator import devices, hdf5
 from shotwatch_simulator.devices import SimulatedLaser
 from shotwatch_simulator.files import Recorder, SnapshotFile, recorders, snapshot_files

@@ -8,9 +8,10 @@
 
 from collections.abc import Container, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 import pymongo
+from bson.raw_bson import RawBSONDocument
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import OperationFailure
 
@@ -100,7 +101,12 @@ class Archive:
     def at(cls, url: str, name: str) -> Self:
         """Return the database of this name on the server at this URL."""
         client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
-            url, serverSelectionTimeoutMS=5000, tz_aware=True, w="majority", journal=True
+            url,
+            document_class=cast(type[Document], RawBSONDocument),
+            serverSelectionTimeoutMS=5000,
+            tz_aware=True,
+            w="majority",
+            journal=True,
         )
         return cls(client, name)
 

@@ -8,11 +8,12 @@ from pydantic import BaseModel
 from shotwatch_common.archive.driver import Database, Document
 from shotwatch_common.archive.earliest import earliest
 from shotwatch_common.archive.readable import all_readable, id_of, number, readable, readable_one, text
+from shotwatch_common.archive.secantus_gaps import among
 from shotwatch_common.clock import epoch_now
 from shotwatch_shots.batch import CompletedBatch, ShotBatch
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import window_start
-from shotwatch_shots.reconciliation.sides import ClosedShots
+from shotwatch_shots.reconciliation.sides import ClosedShots, WindowOfBatch
 from shotwatch_shots.vocabulary import ShotState
 
 _NAME = "batches"
@@ -114,9 +115,19 @@ class Batches:
 
     async def closed(self, window_ids: Sequence[str]) -> AsyncIterator[ClosedShots]:
         """Yield the shots of every batch of these windows."""
-        found = self._batches.find({"window": {"$in": list(window_ids)}})
+        found = among(self._batches, "window", window_ids)
         async for closed in readable(found, _closed, _NAME):
             yield closed
+
+    async def of_windows(self, start_ms: int, end_ms: int) -> list[WindowOfBatch]:
+        """Return the window of each batch that was closed in [start, end) (epoch ms)."""
+        closed = {"closed_at": {"$gte": start_ms, "$lt": end_ms}}
+        found = self._batches.find(closed, {"window": 1, "judged_at": 1})
+        return await all_readable(found, _window_of, _NAME)
+
+    async def first_closed(self, start_ms: int, end_ms: int) -> int | None:
+        """Return when the first batch in [start, end) (epoch ms) was closed; None if there is none."""
+        return await earliest(self._batches, _NAME, "closed_at", start_ms, end_ms)
 
     async def windows_judged(self, start_ms: int, end_ms: int) -> list[str]:
         """Return the ids of the windows that had a batch judged in [start, end) (epoch ms)."""
@@ -179,6 +190,10 @@ def _closed(document: Document) -> ClosedShots:
     return ClosedShots(
         id_of(document), _window(document), revisions, _state(document), number(document["closed_at"])
     )
+
+
+def _window_of(document: Document) -> WindowOfBatch:
+    return WindowOfBatch(id_of(document), _window(document), number(document["judged_at"]))
 
 
 def _window(document: Document) -> str:

@@ -2,12 +2,20 @@
 
 The driver has error classes for a server that cannot be reached, but none for a server whose disk is full.
 Only the error's code shows that.
+
+The driver returns documents as bytes (RawBSONDocument), which are decoded here one by one. By itself it
+decodes a whole answer. So one document that Python has no values for, such as a date of the year 300,000,
+would hide all others from every reader.
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import bson
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.errors import BSONError
+from bson.raw_bson import RawBSONDocument
 from motor.core import AgnosticCursor
 from motor.motor_asyncio import AsyncIOMotorCollection, AsyncIOMotorDatabase
 from pymongo import DeleteOne, ReplaceOne, UpdateOne
@@ -36,6 +44,10 @@ _REFUSED = {_UNAUTHORIZED, _AUTHENTICATION_FAILED}
 
 Document = dict[str, Any]
 """A document as the database stores it. Only the modules of this package know its fields."""
+_EXACT = CodecOptions[Document](tz_aware=True)
+_TOLERANT = CodecOptions[Document](
+    datetime_conversion=DatetimeConversion.DATETIME_MS, unicode_decode_error_handler="backslashreplace"
+)
 Filter = Mapping[str, object]
 """A query, a choice of fields, a change or a stage of a pipeline, in MongoDB's language."""
 Keys = Sequence[tuple[str, int]]
@@ -44,8 +56,19 @@ Write = UpdateOne | ReplaceOne[Document] | DeleteOne
 """One write of several that are sent together."""
 
 
+class Undecodable(Document):
+    """A document that Python has no values for: its id is all that it shows, if even that can be read."""
+
+    def __init__(self, content: bytes, error: BSONError) -> None:
+        self.error = error
+        try:
+            super().__init__(_id=bson.decode(content, _TOLERANT).get("_id"))
+        except BSONError:
+            super().__init__()
+
+
 class Database:
-    """A database of the driver.
+    """A database of the driver, which returns documents as bytes.
 
     Its collections raise Retry if the server cannot do its work or refuses our account, and Bug if a document
     is too large.
@@ -70,11 +93,12 @@ class Collection:
     async def aggregate(self, stages: Sequence[Filter]) -> AsyncIterator[Document]:
         with translated():
             async for document in self._collection.aggregate(stages):
-                yield document
+                yield _decoded(document)
 
     async def find_one(self, query: Filter, fields: Filter | None = None) -> Document | None:
         with translated():
-            return await self._collection.find_one(query, fields)
+            found = await self._collection.find_one(query, fields)
+        return None if found is None else _decoded(found)
 
     async def count_documents(self, query: Filter) -> int:
         with translated():
@@ -136,7 +160,16 @@ class DocumentCursor:
     async def __aiter__(self) -> AsyncIterator[Document]:
         with translated():
             async for document in self._cursor:
-                yield document
+                yield _decoded(document)
+
+
+def _decoded(answered: Filter) -> Document:
+    assert isinstance(answered, RawBSONDocument)  # the document class of the client
+    content = bytes(answered.raw)
+    try:
+        return bson.decode(content, _EXACT)
+    except BSONError as error:
+        return Undecodable(content, error)
 
 
 def is_unknown_account(error: OperationFailure) -> bool:

@@ -10,6 +10,7 @@ from shotwatch_common.archive.driver import Database, Document
 from shotwatch_common.archive.earliest import earliest, first
 from shotwatch_common.archive.insertion import insert_new
 from shotwatch_common.archive.readable import all_readable, id_of, needed, number
+from shotwatch_common.archive.secantus_gaps import among
 from shotwatch_common.clock import epoch_now
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.feedback import Span
@@ -128,7 +129,7 @@ class Events:
         void = await self._numbers_of(list(reserved))
         return Numbers(
             await self._nearest({"$gte": 1, "$lt": first}, -1) or 0,
-            frozenset(stored),
+            stored,
             last + 1 if await self._nearest({"$gt": last, "$lte": highest}, 1) else highest + 1,
             counter.value,
             {each.number: each.at for id_, each in reserved.items() if id_ not in void},
@@ -137,7 +138,7 @@ class Events:
 
     async def _numbers_of(self, event_ids: Sequence[str]) -> dict[str, int]:
         """Return the numbers of those of these events that are stored."""
-        found = self._events.find({"_id": {"$in": list(event_ids)}}, {"sequence": 1})
+        found = among(self._events, "_id", event_ids, {"sequence": 1})
         return dict(await _decoded(found, lambda each: (id_of(each), _sequence(each))))
 
     async def _nearest(self, numbers: Mapping[str, int], order: int) -> int | None:
@@ -150,7 +151,7 @@ class Events:
 
     async def stored(self, event_ids: Sequence[str]) -> dict[str, AnomalyEvent]:
         """Return those of these events that are already stored."""
-        found = self._events.find({"_id": {"$in": list(event_ids)}}, {"event": 1})
+        found = among(self._events, "_id", event_ids, {"event": 1})
         return {event.id: event for event in await _decoded(found, _event)}
 
     async def add(self, events: Sequence[AnomalyEvent]) -> bool:
@@ -184,7 +185,7 @@ class Events:
 
     async def of_shots(self, shots: Sequence[str]) -> list[AnomalyEvent]:
         """Return all events of these shots, at every revision."""
-        found = self._events.find({"shot": {"$in": list(shots)}}, {"event": 1})
+        found = among(self._events, "shot", shots, {"event": 1})
         return await _decoded(found, _event)
 
     async def between(self, start_ms: int, end_ms: int) -> list[AnomalyEvent]:
@@ -200,9 +201,8 @@ class Events:
 
     async def spans(self, incidents: Sequence[str]) -> dict[str, Span]:
         """Return the first and last shot (epoch ms) of each of these incidents, by their stored events."""
-        query = {_INCIDENT: {"$in": list(incidents)}}
         spans: dict[str, Span] = {}
-        for event in await _decoded(self._events.find(query, {"event": 1}), _event):
+        for event in await _decoded(among(self._events, _INCIDENT, incidents, {"event": 1}), _event):
             data = event.data
             since, until = spans.get(data.incident, (data.since, data.until))
             spans[data.incident] = min(since, data.since), max(until, data.until)

@@ -45,7 +45,7 @@ class IncidentCollection:
         """
         return await save_version(self._incidents, _encoded(incidents))
 
-    async def strike_off(self, series: str, batch_id: str) -> None:
+    async def remove_from_outbox(self, series: str, batch_id: str) -> None:
         """Remove the published events of a batch from the outbox. This counts as a change."""
         await self._incidents.update_one(
             {"_id": series}, {"$unset": {f"outbox.{batch_id}": ""}, "$inc": {"version": 1}}

@@ -1,18 +1,18 @@
 """The objects of the ledger as reconciliation reads them."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
-from shotwatch_common.archive.driver import Database
+from shotwatch_common.archive.driver import Database, Document, Filter
 from shotwatch_common.archive.earliest import earliest, first
 from shotwatch_common.archive.ledger_documents import KNOWN_FIELDS, decoded_known
-from shotwatch_common.archive.readable import all_readable, number, readable, text
-from shotwatch_common.archive.secantus_gaps import at_least
+from shotwatch_common.archive.readable import all_readable, id_of, number, readable, readable_one, text
+from shotwatch_common.archive.secantus_gaps import among, at_least
 from shotwatch_shots.reconciliation.sides import KnownObject
 from shotwatch_shots.vocabulary import ObjectState
 
 LAST_CHARACTER = "\U0010ffff"
 """The last Unicode character. It ends the range of all keys with a prefix."""
-_AT_ONCE = 500
 _NAME = "objects"
 
 
@@ -22,14 +22,24 @@ class KnownObjects:
     def __init__(self, database: Database) -> None:
         self._objects = database[_NAME]
 
+    async def end_of_part(self, after: str, last: str, most: int) -> str:
+        """Return the location key at which the first `most` objects with after < key <= last end.
+
+        That is `last` if there are fewer. More objects may have the returned key: other versions of a file.
+        """
+        within = self._objects.find(_located(after, last), {"location": 1}).sort("location.key", 1)
+        keys = [document async for document in within.limit(most)]
+        found = readable_one(keys[-1], _key, _NAME) if len(keys) == most else None
+        return last if found is None else found
+
     async def located(self, after: str, last: str) -> list[KnownObject]:
         """Return the objects with after < location key <= last, in all buckets."""
-        found = self._objects.find({"location.key": {"$gt": after, "$lte": last}}, KNOWN_FIELDS)
+        found = self._objects.find(_located(after, last), KNOWN_FIELDS)
         return await all_readable(found, decoded_known, _NAME)
 
     async def located_at(self, keys: Sequence[str]) -> list[KnownObject]:
         """Return the objects that are stored under one of these keys, in any bucket."""
-        found = self._objects.find({"location.key": {"$in": list(keys)}}, KNOWN_FIELDS)
+        found = among(self._objects, "location.key", keys, KNOWN_FIELDS)
         return await all_readable(found, decoded_known, _NAME)
 
     async def in_bucket(self, bucket: str, states: Sequence[ObjectState]) -> list[KnownObject]:
@@ -40,20 +50,20 @@ class KnownObjects:
 
     async def find(self, object_ids: Sequence[str]) -> list[KnownObject]:
         """Return those of these objects that the ledger has."""
-        found = self._objects.find({"_id": {"$in": list(object_ids)}}, KNOWN_FIELDS)
+        found = among(self._objects, "_id", object_ids, KNOWN_FIELDS)
         return await all_readable(found, decoded_known, _NAME)
 
     async def versions(self, keys: Sequence[str]) -> list[KnownObject]:
         """Return every version of the files with these keys."""
-        found = self._objects.find({"key": {"$in": list(keys)}}, KNOWN_FIELDS)
+        found = among(self._objects, "key", keys, KNOWN_FIELDS)
         return await all_readable(found, decoded_known, _NAME)
 
-    async def known_keys(self, keys: Sequence[str]) -> set[str]:
-        """Return those of these keys under which an object arrived; any number may be passed."""
-        known: set[str] = set()
-        for n in range(0, len(keys), _AT_ONCE):
-            found = self._objects.find({"key": {"$in": list(keys[n : n + _AT_ONCE])}}, {"key": 1})
-            known |= set(await all_readable(found, lambda each: text(each["key"]), _NAME))
+    async def of_keys(self, keys: Sequence[str]) -> Mapping[str, set[str]]:
+        """Return the ids of the objects that arrived under each of these keys, by key."""
+        known: defaultdict[str, set[str]] = defaultdict(set)
+        found = among(self._objects, "key", keys, {"key": 1})
+        async for key, id_ in readable(found, lambda each: (text(each["key"]), id_of(each)), _NAME):
+            known[key].add(id_)
         return known
 
     async def arrived(self, start_ms: int, end_ms: int) -> list[KnownObject]:
@@ -70,7 +80,7 @@ class KnownObjects:
         later = {"$gt": f"{after}/{LAST_CHARACTER}", "$lt": LAST_CHARACTER}
         return await first(
             lambda: self._objects.find({"location.key": later}, {"location": 1}).sort("location.key", 1),
-            lambda each: text(each["location"]["key"]).partition("/")[0],
+            lambda each: _key(each).partition("/")[0],
             _NAME,
         )
 
@@ -91,3 +101,11 @@ class KnownObjects:
             lambda each: number(each["since"]),
             _NAME,
         )
+
+
+def _located(after: str, last: str) -> Filter:
+    return {"location.key": {"$gt": after, "$lte": last}}
+
+
+def _key(document: Document) -> str:
+    return text(document["location"]["key"])

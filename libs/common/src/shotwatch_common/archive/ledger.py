@@ -7,7 +7,7 @@ from shotwatch_common.archive import ledger_documents as documents
 from shotwatch_common.archive.driver import Database, Filter
 from shotwatch_common.archive.ledger_documents import encoded_facts, encoded_location, encoded_step
 from shotwatch_common.archive.readable import COUNTABLE, all_readable, readable, readable_one
-from shotwatch_common.archive.secantus_gaps import steps
+from shotwatch_common.archive.secantus_gaps import among, parts, steps
 from shotwatch_common.clock import epoch_now
 from shotwatch_shots.ledger import (
     NOT_YET,
@@ -24,7 +24,6 @@ from shotwatch_shots.records import ObjectRef
 from shotwatch_shots.vocabulary import ObjectState
 
 _NAME = "objects"
-_AT_ONCE = 500
 _FIVE_MINUTES_MS = 300_000
 """Length of the times whose objects are counted at once: a thousand at the facility's full rate."""
 
@@ -94,27 +93,19 @@ class Ledger:
         latest_other = max((at for id_, at in arrivals.items() if id_ != ref.object_id), default=NOT_YET)
         placed = ref.model_copy(update={"arrived_at": max(ref.arrived_at, latest_other + 1)})
         if arrivals.get(ref.object_id) != placed.arrived_at:
-            await self.note(ref.object_id, {"arrived_at": placed.arrived_at})
+            await self._set(ref.object_id, {"arrived_at": placed.arrived_at})
         return placed
 
     async def seen(self, object_ids: Sequence[str]) -> dict[str, LastSeen]:
         """Return when each of these objects was last seen in the inbox; unknown objects are left out."""
-        found = self._objects.find({"_id": {"$in": list(object_ids)}}, {"seen_at": 1, "state": 1, "since": 1})
+        found = among(self._objects, "_id", object_ids, {"seen_at": 1, "state": 1, "since": 1})
         return dict(await all_readable(found, documents.decoded_last_seen, _NAME))
 
-    async def known(self, object_ids: Sequence[str]) -> set[str]:
-        """Return those of these objects that the ledger has; any number may be passed."""
-        parts = (object_ids[n : n + _AT_ONCE] for n in range(0, len(object_ids), _AT_ONCE))
-        return {known for part in parts for known in await self.seen(part)}
-
     async def places(self, object_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
-        """Return bucket and key of those of these objects that have a location; any number may be passed."""
-        places: dict[str, tuple[str, str]] = {}
-        for n in range(0, len(object_ids), _AT_ONCE):
-            wanted = {"_id": {"$in": list(object_ids[n : n + _AT_ONCE])}, "location": {"$ne": None}}
-            found = self._objects.find(wanted, {"location": 1})
-            places |= await all_readable(found, documents.decoded_place, _NAME)
-        return places
+        """Return bucket and key of those of these objects that have a location."""
+        found = among(self._objects, "_id", object_ids, {"location": 1})
+        places = await all_readable(found, documents.decoded_place, _NAME)
+        return {id_: location for id_, location in places if location is not None}
 
     async def claim(self, object_id: str, before: LastSeen, seen_at: int) -> bool:
         """Claim an object that was last seen at `before.at`; return False if another process was faster."""
@@ -124,9 +115,8 @@ class Ledger:
 
     async def see(self, object_ids: Sequence[str]) -> None:
         """Record that the objects are in the inbox now and are being processed."""
-        await self._objects.update_many(
-            {"_id": {"$in": list(object_ids)}}, {"$set": {"seen_at": epoch_now()}}
-        )
+        for some in parts(object_ids):
+            await self._objects.update_many({"_id": {"$in": some}}, {"$set": {"seen_at": epoch_now()}})
 
     async def settle(self, object_id: str, entry: Entry, reason: str = "") -> bool:
         """Set the object's state to `entry.state`; its location stays.
@@ -228,11 +218,10 @@ class Ledger:
 
     async def note_joined(self, object_id: str, facts: JoinFacts) -> None:
         """Record that the object's records were joined into shots, with facts about its records."""
-        await self.note(object_id, {**encoded_facts(facts), "joined_at": epoch_now()})
+        await self._set(object_id, {**encoded_facts(facts), "joined_at": epoch_now()})
 
-    async def note(self, object_id: str, facts: Filter) -> None:
-        """Store facts about an object without changing its state."""
-        await self._objects.update_one({"_id": object_id}, {"$set": facts})
+    async def _set(self, object_id: str, fields: Filter) -> None:
+        await self._objects.update_one({"_id": object_id}, {"$set": fields})
 
     async def find(self, object_id: str) -> ObjectEntry | None:
         document = await self._objects.find_one({"_id": object_id})

@@ -111,10 +111,9 @@ def decoded_last_seen(document: Document) -> tuple[str, LastSeen]:
     return id_of(document), LastSeen(number(document["seen_at"]), state, number(document["since"]))
 
 
-def decoded_place(document: Document) -> tuple[str, Location]:
-    """Return the id and the location of an object that has one."""
-    where = document["location"]
-    return id_of(document), (text(where["bucket"]), text(where["key"]))
+def decoded_place(document: Document) -> tuple[str, Location | None]:
+    """Return the id and the location of an object."""
+    return id_of(document), _location(document)
 
 
 def decoded_overdue(document: Document) -> OverdueObject:

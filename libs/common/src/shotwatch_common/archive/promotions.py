@@ -35,8 +35,8 @@ class Promotions:
         """
         known = {"alias": {"$in": [alias, None]}, "at": {"$gte": 0, "$lt": YEAR_10000_MS}}
         found = self._collections[alias].find(known, {"_id": 0}).sort([("at", -1), ("_id", -1)]).limit(most)
-        # A range also matches an array with a number in it.
-        return [_decoded(alias, each) async for each in found if isinstance(each["at"], (int, float))]
+        # A range also matches an array with a number in it; a document that cannot be decoded has no time.
+        return [_decoded(alias, each) async for each in found if isinstance(each.get("at"), (int, float))]
 
     async def differ(self, one: Promotion) -> bool:
         """Return whether another promotion of the same version and run to this alias has another bundle."""

@@ -12,7 +12,7 @@ from typing import TypeVar
 import structlog
 
 from shotwatch_common import metrics
-from shotwatch_common.archive.driver import Document
+from shotwatch_common.archive.driver import Document, Undecodable
 from shotwatch_shots.errors import Bug, Retry
 from shotwatch_shots.pulses import YEAR_10000_MS
 
@@ -170,6 +170,8 @@ def shown(value: object) -> str:
 
 
 def _decoded(document: Document, decode: Callable[[Document], T]) -> T:
+    if isinstance(document, Undecodable):
+        raise ValueError(str(document.error)) from document.error
     _check_numbers(document.items())
     return decode(document)
 

@@ -9,7 +9,7 @@ from pymongo import UpdateOne
 
 from shotwatch_common.archive.driver import Database, Document
 from shotwatch_common.archive.readable import all_readable, id_of, needed, number, numbers, readable_one, text
-from shotwatch_common.archive.secantus_gaps import FIRST_SET, at_least
+from shotwatch_common.archive.secantus_gaps import FIRST_SET, among, at_least
 from shotwatch_shots.reconciliation.outcome import Imbalance, Outcome
 from shotwatch_shots.reconciliation.sides import Tally
 from shotwatch_shots.reconciliation.slices import DAY_MS, INBOX, Equality, Reconciled, Slice
@@ -53,7 +53,7 @@ class Reconciliations:
     async def known(self, slices: Iterable[Slice]) -> set[Slice]:
         """Return those of these slices that have a document."""
         ids = {_id(each): each for each in slices}
-        found = self._reconciliations.find({"_id": {"$in": list(ids)}}, {"_id": 1})
+        found = among(self._reconciliations, "_id", list(ids), {"_id": 1})
         return {ids[id_] for id_ in await all_readable(found, id_of, _NAME)}
 
     async def due(self, now: int) -> list[Slice]:

@@ -14,9 +14,9 @@ from pymongo.errors import DuplicateKeyError
 from shotwatch_common.archive.driver import Database, Document, DocumentCursor, Filter
 from shotwatch_common.archive.earliest import earliest, first
 from shotwatch_common.archive.readable import all_readable, inflated, number, numbers, readable, text, texts
-from shotwatch_common.archive.secantus_gaps import steps
+from shotwatch_common.archive.secantus_gaps import among, steps
 from shotwatch_shots.columns import pack, unpack_integers
-from shotwatch_shots.reconciliation.sides import ValidatedRows
+from shotwatch_shots.reconciliation.sides import FileVersion, ValidatedRows
 from shotwatch_shots.records import NO_STATE, DeviceHistory, JudgedRecords, ObjectRef
 
 LONGEST_SILENCE_MS = 32 * 86_400_000
@@ -89,10 +89,21 @@ class Records:
             no_later = {"_id": document["_id"], "arrived_at": {"$lte": obj.arrived_at}}
             await self._records.update_one(no_later, {"$set": document})
 
+    async def clear_earlier(self, obj: ObjectRef) -> None:
+        """Remove what is left of earlier versions of a file: the records of devices that it has no longer.
+
+        Call this after all devices of the file are kept. The documents stay, without records.
+        """
+        left = {"object_key": obj.key, "arrived_at": {"$lt": obj.arrived_at}}
+        of_version = {"object_id": obj.object_id, "arrived_at": obj.arrived_at}
+        none = np.empty(0, np.int64)
+        emptied = {**_columns(none, (), none), "refused": {}}
+        await self._records.update_many(left, {"$set": emptied | of_version})
+
     async def rows(self, object_keys: Sequence[str]) -> AsyncIterator[ValidatedRows]:
         """Yield how many records of each device in the files with these keys were validated and refused."""
         wanted = {"object_id": 1, "device": 1, "times": 1, "refused": 1}
-        found = self._records.find({"object_key": {"$in": list(object_keys)}}, wanted)
+        found = among(self._records, "object_key", object_keys, wanted)
         async for each in readable(found, _rows, _NAME):
             yield each
 
@@ -100,11 +111,11 @@ class Records:
         """Return the earliest start of a file's records in [start, end) (epoch ms); None if there is none."""
         return await earliest(self._records, _NAME, "start", start_ms, end_ms)
 
-    async def sources(self, start_ms: int, end_ms: int) -> list[tuple[str, str]]:
-        """Return device and object key of all files whose records start in [start, end) (epoch ms)."""
+    async def sources(self, start_ms: int, end_ms: int) -> list[tuple[str, FileVersion]]:
+        """Return device and file version of all records that start in [start, end) (epoch ms)."""
         begins = {"start": {"$gte": start_ms, "$lt": end_ms}}
-        found = self._records.find(begins, {"device": 1, "object_key": 1})
-        return await all_readable(found, lambda each: (text(each["device"]), text(each["object_key"])), _NAME)
+        found = self._records.find(begins, {"device": 1, "object_key": 1, "object_id": 1})
+        return await all_readable(found, _source, _NAME)
 
     async def forget(self, object_keys: Sequence[str]) -> None:
         """Delete the records of the files with these keys."""
@@ -161,7 +172,6 @@ class Records:
 
 
 def _document(obj: ObjectRef, judged: JudgedRecords) -> Document:
-    times = np.diff(judged.times, prepend=0)
     return {
         "_id": f"{judged.device}/{obj.key}",
         "device": judged.device,
@@ -170,10 +180,16 @@ def _document(obj: ObjectRef, judged: JudgedRecords) -> Document:
         "arrived_at": obj.arrived_at,
         "start": int(judged.times[0]),
         "end": int(judged.times[-1]),
-        "times": zlib.compress(pack(times, "<i8")),
-        "states": judged.states,
-        "state": zlib.compress(pack(judged.state, "<i4")),
+        **_columns(judged.times, judged.states, judged.state),
         "refused": dict(judged.refused),
+    }
+
+
+def _columns(times: NDArray[np.int64], states: Sequence[str], state: NDArray[np.integer]) -> Document:
+    return {
+        "times": zlib.compress(pack(np.diff(times, prepend=0), "<i8")),
+        "states": list(states),
+        "state": zlib.compress(pack(state, "<i4")),
     }
 
 
@@ -188,6 +204,11 @@ def _joined(files: Sequence[_FileRecords], start_ms: int, end_ms: int) -> Device
     for file in files:
         refused.update(file.refused)
     return DeviceHistory(times[order], state[order], states, dict(refused))
+
+
+def _source(document: Document) -> tuple[str, FileVersion]:
+    file = FileVersion(text(document["object_key"]), text(document["object_id"]))
+    return text(document["device"]), file
 
 
 def _rows(document: Document) -> ValidatedRows:

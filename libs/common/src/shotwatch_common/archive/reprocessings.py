@@ -17,7 +17,7 @@ class Reprocessings:
         reached = readable_one(document, lambda found: number(found["reached"]), "reprocessings")
         return start if reached is None else reached
 
-    async def reach(self, stage: str, start: int, end: int, time_ms: int) -> None:
+    async def note_reached(self, stage: str, start: int, end: int, time_ms: int) -> None:
         """Record that everything before this time (epoch ms) is done."""
         changes = {"reached": time_ms, "at": epoch_now()}
         await self._reprocessings.update_one({"_id": _id(stage, start, end)}, {"$set": changes}, upsert=True)

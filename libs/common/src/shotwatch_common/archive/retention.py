@@ -38,7 +38,7 @@ class Retention:
         """Record that shots of files that were ingested before `horizon` (epoch ms) may be deleted."""
         await self._retention.update_one({"_id": _SHOTS}, {"$max": {"horizon": horizon}}, upsert=True)
 
-    async def reach(self, until: int) -> None:
+    async def note_deleted(self, until: int) -> None:
         """Record that the shots that were judged before `until` (epoch ms) have been deleted."""
         await self._retention.update_one({"_id": _SHOTS}, {"$set": {"judged_at": until}}, upsert=True)
 

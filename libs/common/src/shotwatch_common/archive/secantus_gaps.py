@@ -5,9 +5,12 @@ there (ADR 3). Each part of this module names such a query, what happens, and wh
 answers the replacement from the same index.
 """
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import TypeVar
 
-from shotwatch_common.archive.driver import Filter
+from shotwatch_common.archive.driver import Collection, Document, Filter
+
+T = TypeVar("T")
 
 FIRST_SET = 1
 """Lower bound (`$gte`) of times that are set, where 0 stands for a time that is not set.
@@ -18,6 +21,7 @@ Symptom: with the exclusive bound `{"$gt": 0}` SecantusDB reads every document w
 _LARGEST = 2**53
 _SIX_HOURS_MS = 6 * 3_600_000
 _MOST_STEPS = 128
+_VALUES_AT_ONCE = 50
 
 
 def steps(start_ms: int, end_ms: int, shortest_ms: int = _SIX_HOURS_MS) -> Iterator[tuple[int, int]]:
@@ -38,3 +42,35 @@ def at_least(value: int) -> Filter:
     s for 40,000 documents. With both bounds, the embedded server reads what the limit requires.
     """
     return {"$gte": value, "$lt": _LARGEST}
+
+
+def parts(values: Sequence[T]) -> Iterator[list[T]]:
+    """Yield the values of a list for `$in` in parts of 50.
+
+    Symptom: each document that is found is compared with all values of the list, so the cost of a list grows
+    with the square of its length. 2,000 documents of 20,000 take 1,060 ms of CPU in parts of 1,000 values,
+    570 ms in parts of 500, 110 ms in parts of 50, and not less in shorter ones.
+    """
+    for n in range(0, len(values), _VALUES_AT_ONCE):
+        yield list(values[n : n + _VALUES_AT_ONCE])
+
+
+async def among(
+    collection: Collection, field: str, values: Sequence[str], fields: Filter | None = None
+) -> AsyncIterator[Document]:
+    """Yield each document once whose field is one of these values, or a list with one of them.
+
+    Any number of values may be passed; see `parts`.
+
+    Args:
+        collection: the collection.
+        field: name of an indexed field.
+        values: without order.
+        fields: the fields of the documents that are read; all of them by default.
+    """
+    found: set[object] = set()
+    for some in parts(sorted(set(values))):
+        async for document in collection.find({field: {"$in": some}}, fields):
+            if document["_id"] not in found:
+                found.add(document["_id"])
+                yield document

@@ -125,6 +125,6 @@ class Estimator:
     def _accepted_place(self, text: str) -> str | None:
         try:
             series = ShotSeries.parse(text)
-        except ValueError:  # nobody but a forger counts shots of what is no series
+        except ValueError:  # nobody but a forger counts shots of something that is not a series
             return None
         return str(series.place) if self._wanted.accepts_series(series) else None

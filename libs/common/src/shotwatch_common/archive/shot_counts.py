@@ -215,7 +215,7 @@ def _range(document: Document) -> tuple[int, Counts]:
     """Return start and counts of a counted range."""
     length, start = number(document["length"]), number(document["start"])
     if document["_id"] != f"{length}/{start}" or start % length:
-        raise ValueError(f"{length} ms from {start} are no counted range with this id")
+        raise ValueError(f"{length} ms from {start} are not a counted range with this id")
     at_most = {series: numbers(named) for series, named in document["at_most"].items()}
     if not all(ALL in named for named in at_most.values()):
         raise ValueError("it lacks the count of all shots of a series")

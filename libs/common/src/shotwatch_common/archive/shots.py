@@ -20,13 +20,14 @@ from shotwatch_common.archive.readable import (
     text,
     texts,
 )
-from shotwatch_common.archive.secantus_gaps import steps
+from shotwatch_common.archive.secantus_gaps import among, parts, steps
 from shotwatch_common.archive.shot_candidates import marks_of
 from shotwatch_common.archive.shot_counts import ShotCounts, SpanPart
 from shotwatch_common.clock import epoch_now
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.event import ModelRef
 from shotwatch_shots.place import Place, ShotSeries
+from shotwatch_shots.pulses import shot_id, window_of_shot
 from shotwatch_shots.reconciliation.sides import StoredShot
 from shotwatch_shots.records import VALID
 from shotwatch_shots.shot import JudgedShot, RefusedRecord, ShotFilter, ShotVerdict
@@ -38,8 +39,6 @@ ANY_SHOT = ShotFilter()
 _NAME = "shots"
 _TEN_SECONDS_MS = 10_000
 """Length of the times whose shots are reconciled at once: 800 at the facility's full rate."""
-_DELETED_AT_ONCE = 50
-"""Shots that one query deletes: SecantusDB takes 0.7 ms of CPU for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +90,7 @@ class Shots:
 
     async def forget(self, batch: ShotBatch) -> None:
         """Delete the shots of a batch, except those that a later batch has closed again."""
-        ids = batch.shot_ids
-        for some in (ids[n : n + _DELETED_AT_ONCE] for n in range(0, len(ids), _DELETED_AT_ONCE)):
+        for some in parts(batch.shot_ids):  # SecantusDB takes 0.7 ms of CPU to delete one
             of_batch = {"_id": {"$in": some}, "batch": batch.batch_id}
             shots = await all_readable(self._shots.find(of_batch), _shot, _NAME)
             await self._shots.delete_many(of_batch)
@@ -104,7 +102,7 @@ class Shots:
 
     async def revisions(self, shots: Sequence[str]) -> dict[str, int]:
         """Return the current revision of each of these shots."""
-        found = self._shots.find({"_id": {"$in": list(shots)}}, {"revision": 1})
+        found = among(self._shots, "_id", shots, {"revision": 1})
         return dict(await all_readable(found, lambda each: (id_of(each), number(each["revision"])), _NAME))
 
     async def find(self, shot: str) -> JudgedShot | None:
@@ -159,7 +157,7 @@ class Shots:
 
     async def stored(self, start_ms: int, end_ms: int) -> list[StoredShot]:
         """Return the shots with start <= pulse < end (epoch ms) and their revisions, also uncounted shots."""
-        wanted = {"window": 1, "pulse": 1, "revision": 1}
+        wanted = dict.fromkeys(("window", "pulse", "revision", "place", "interval"), 1)
         return [
             shot
             for begin, stop in steps(start_ms, end_ms, _TEN_SECONDS_MS)
@@ -255,8 +253,10 @@ def _shot(document: Document) -> JudgedShot:
 
 
 def _stored(document: Document) -> StoredShot:
-    numbers = number(document["pulse"]), number(document["revision"])
-    return StoredShot(id_of(document), text(document["window"]), *numbers)
+    pulse, revision = number(document["pulse"]), number(document["revision"])
+    series = ShotSeries(place=Place.parse(document["place"]), interval=document["interval"])
+    ids = shot_id(series, pulse), window_of_shot(series, pulse)
+    return StoredShot(id_of(document), text(document["window"]), pulse, revision, *ids)
 
 
 def _real(value: object) -> float | None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Container, Sequence
 from shotwatch_common.archive.driver import Database, Document
 from shotwatch_common.archive.insertion import insert_new
 from shotwatch_common.archive.readable import id_of, number, readable, text
+from shotwatch_common.archive.secantus_gaps import among
 from shotwatch_shots.reconciliation.sides import JoinedRows
 from shotwatch_shots.window import UnusedSource, Window
 
@@ -33,7 +34,7 @@ class UnusedSources:
 
     async def rows(self, object_keys: Sequence[str], held: Container[str]) -> AsyncIterator[JoinedRows]:
         """Yield the rows of the sources from files with these keys, except sources that windows hold."""
-        found = self._sources.find({"object_key": {"$in": list(object_keys)}})
+        found = among(self._sources, "object_key", object_keys)
         async for id_, rows in readable(found, _rows, "unused_sources"):
             if id_ not in held:
                 yield rows

@@ -10,13 +10,14 @@ from shotwatch_common.archive.readable import id_of, number, text, texts
 from shotwatch_common.archive.unused_sources import source_id
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.columns import checked_cast, pack, unpack_integers
+from shotwatch_shots.device_kinds import DeviceKind
+from shotwatch_shots.durations import duration_ms
 from shotwatch_shots.errors import Bug
-from shotwatch_shots.facility import Interval, duration_ms
+from shotwatch_shots.facility import Interval
 from shotwatch_shots.place import Place, ShotSeries
-from shotwatch_shots.pulses import WINDOW_MS, pulses_per_window
-from shotwatch_shots.reconciliation.sides import ClosedWindow, JoinedRows
+from shotwatch_shots.pulses import WINDOW_MS, pulses_per_window, window_id
+from shotwatch_shots.reconciliation.sides import ClosedWindow, FileVersion, JoinedRows
 from shotwatch_shots.records import VALID, BlockRef
-from shotwatch_shots.vocabulary import DeviceKind
 from shotwatch_shots.window import DeviceColumns, RecordSource, Window
 
 
@@ -37,11 +38,19 @@ def decoded_rows(document: Document) -> list[tuple[str, JoinedRows]]:
 def decoded_closed(document: Document) -> ClosedWindow:
     """Return the closed pulses of a window."""
     revision, period = np.frombuffer(document["revision"], "<i4"), duration_ms(document["interval"])
-    start = number(document["start"])
+    start, series = number(document["start"]), decoded_series(document)
+    sources = [each for device in document["devices"] for each in device["sources"]]
     if len(revision) != -(-WINDOW_MS // period):
         raise ValueError(f"a window of {document['interval']} has not {len(revision)} pulses")
     closed = {start + period * int(n): int(revision[n]) for n in np.flatnonzero(revision)}
-    return ClosedWindow(id_of(document), closed, number(document["outbox_since"]), texts(document["files"]))
+    return ClosedWindow(
+        id_of(document),
+        window_id(series, start),
+        closed,
+        number(document["outbox_since"]),
+        texts(document["files"]),
+        frozenset(FileVersion(text(each["object_key"]), text(each["object_id"])) for each in sources),
+    )
 
 
 def to_document(window: Window) -> Document:

@@ -8,7 +8,7 @@ from pymongo.errors import OperationFailure
 from shotwatch_common.archive.driver import TRANSIENT, Database, Document, Filter
 from shotwatch_common.archive.earliest import earliest
 from shotwatch_common.archive.readable import all_readable, id_of, number, readable, texts
-from shotwatch_common.archive.secantus_gaps import FIRST_SET
+from shotwatch_common.archive.secantus_gaps import FIRST_SET, among
 from shotwatch_common.archive.unused_sources import UnusedSources
 from shotwatch_common.archive.versioned import save_version
 from shotwatch_common.archive.window_documents import (
@@ -92,7 +92,7 @@ class Windows:
         except (Bug, OperationFailure) as error:
             raise Bug(f"window {window.id} cannot be written: {error}") from error
 
-    async def strike_off(self, window_id: str, batch_id: str) -> None:
+    async def remove_from_outbox(self, window_id: str, batch_id: str) -> None:
         """Remove a published batch's message from the outbox.
 
         This counts as a change, so a process that read the window earlier cannot put the message back.
@@ -126,7 +126,7 @@ class Windows:
         held: set[str] = set()
         fields = ("device", "source", "verdict", "sources.object_id", "sources.displaced")
         wanted = dict.fromkeys((f"devices.{field}" for field in fields), 1)
-        found = self._windows.find({"files": {"$in": list(object_keys)}}, wanted)
+        found = among(self._windows, "files", object_keys, wanted)
         async for joined in readable(found, decoded_rows, _NAME):
             for id_, rows in joined:
                 held.add(id_)
@@ -136,9 +136,15 @@ class Windows:
 
     async def closed(self, start_ms: int, end_ms: int) -> list[ClosedWindow]:
         """Return the windows with start <= first pulse < end (epoch ms), with their closed pulses."""
-        wanted = {"start": 1, "interval": 1, "revision": 1, "outbox_since": 1, "files": 1}
+        fields = ("place", "interval", "start", "revision", "outbox_since", "files")
+        of_sources = ("devices.sources.object_key", "devices.sources.object_id")
+        wanted = dict.fromkeys((*fields, *of_sources), 1)
         found = self._windows.find({"start": {"$gte": start_ms, "$lt": end_ms}}, wanted)
         return await all_readable(found, decoded_closed, _NAME)
+
+    async def known(self, window_ids: Sequence[str]) -> set[str]:
+        """Return those of these windows that exist."""
+        return set(await all_readable(among(self._windows, "_id", window_ids, {"_id": 1}), id_of, _NAME))
 
     async def first_start(self, start_ms: int, end_ms: int) -> int | None:
         """Return when the first window starts in [start, end) (epoch ms); None if there is none."""

@@ -31,7 +31,7 @@ from shotwatch_common.bus.spans import spans_of_consuming
 from shotwatch_common.telemetry import Log, attempting, fail_current_span
 from shotwatch_common.topology import RETRY_DELAYS_S, Topology
 from shotwatch_shots.errors import Reject
-from shotwatch_shots.message import StageMessage
+from shotwatch_shots.message import StageMessage, require_few_values
 from shotwatch_shots.vocabulary import HeldFor, Settlement
 
 OnDeadLetter = Callable[[str, bytes, str], Awaitable[None]]
@@ -118,15 +118,16 @@ async def _decode(subscription: Subscription, message: RabbitMessage) -> StageMe
     """Decode the body as the contract's type; without a contract, return the bytes.
 
     Raises:
-        Reject: the body does not conform to the contract.
+        Reject: the body does not conform to the contract, or has too many values.
     """
+    require_few_values(message.body)
     contract = subscription.contract
     if contract is None:
         return bytes(message.body)
     try:
         decoded = contract.model_validate_json(message.body)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = error.errors(include_input=False, include_url=False)[0]
         location = ".".join(map(str, first["loc"]))
         raise Reject("wrong_message", f"not a {contract.__name__}: {location}: {first['msg']}") from error
     metrics.BATCH_RECORDS.labels(subscription.stage).observe(decoded.batch_size)

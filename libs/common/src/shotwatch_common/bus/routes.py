@@ -5,6 +5,7 @@ from typing import cast
 
 from aio_pika.abc import AbstractIncomingMessage
 
+from shotwatch_common.tolerant_frames import undecodable
 from shotwatch_common.topology import STORE_EXCHANGE, Topology
 from shotwatch_shots.errors import Reject
 
@@ -17,8 +18,11 @@ def require_permitted_route(topology: Topology, stage: str, message: AbstractInc
     key.
 
     Raises:
-        Reject: the message came by another exchange or key, now or on its way through a waiting queue.
+        Reject: the message came by another exchange or key, now or on its way through a waiting queue; or its
+            headers, which show that way, cannot be decoded.
     """
+    if (why := undecodable(message.headers)) is not None:
+        raise Reject("wrong_message", f"its headers cannot be decoded: {why}")
     consumed = topology.consumed_queues_of(stage)
     permitted: set[tuple[str | None, str | None]] = {
         *((topology.work.name, queue.routing()) for queue in consumed),

@@ -4,7 +4,6 @@ import asyncio
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Self
@@ -27,6 +26,7 @@ from shotwatch_common.store.errors import (
     code_of,
     translated,
 )
+from shotwatch_common.store.objects import ObjectVersion, StoredObject
 
 __all__ = ["BucketMissing", "ObjectGone", "ObjectStore", "ObjectTooLarge", "ObjectVersion", "StoredObject"]
 
@@ -37,25 +37,6 @@ NO_OBJECT = "no-such-object"
 A store explains why it refuses an object, but not why it refuses a bucket: its response about a bucket alone
 has no body.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class StoredObject:
-    """An object in a listing."""
-
-    key: str
-    etag: str
-    size: int
-    modified_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectVersion:
-    """A version of an object, as the store describes it."""
-
-    etag: str
-    modified_ms: int
-    """When the store received it, by the store's clock (epoch ms); 0 if unknown."""
 
 
 class ObjectStore:
@@ -183,19 +164,23 @@ class ObjectStore:
     async def top(self, bucket: str, limit: int) -> Sequence[str]:
         """Return up to `limit` folders (`2022-07-01/`) and keys at the top level of a bucket."""
         names: list[str] = []
-        async with translated(bucket, ""):
-            async for each in self._client.list_objects(bucket):
-                names.append(str(each.object_name))
-                if len(names) == limit:
-                    break
+        async for name in self.names(bucket, ""):
+            names.append(name)
+            if len(names) == limit:
+                break
         return names
+
+    async def names(self, bucket: str, prefix: str) -> AsyncIterator[str]:
+        """Yield what is directly below a prefix (`2022-07-01/`): objects, and folders (`ID/`); sorted."""
+        async with translated(bucket, prefix):
+            async for each in self._client.list_objects(bucket, prefix=prefix):
+                yield str(each.object_name).removeprefix(prefix)
 
     async def folders(self, bucket: str, prefix: str) -> AsyncIterator[str]:
         """Yield the names of the folders directly below a prefix (`2022-07-01/`), sorted."""
-        async with translated(bucket, prefix):
-            async for each in self._client.list_objects(bucket, prefix=prefix):
-                if each.is_dir:
-                    yield str(each.object_name).removeprefix(prefix).removesuffix("/")
+        async for name in self.names(bucket, prefix):
+            if name.endswith("/"):
+                yield name.removesuffix("/")
 
     async def ends(self, bucket: str, key: str, length: int) -> tuple[bytes, bytes, int]:
         """Return the first and the last `length` bytes of an object, and its size in bytes.

@@ -6,7 +6,7 @@ three-valued logic. A number that is not finite, such as a ratio with 0, is miss
 """
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeAlias
 
@@ -29,6 +29,7 @@ Operand: TypeAlias = pa.Array | pa.Scalar | pc.Expression
 """The values of an expression, (n,); one for all shots; or an expression of Arrow."""
 Kernel = Callable[..., Operand]
 
+_EPOCH, _LAST_NS = datetime(1970, 1, 1, tzinfo=UTC), 2**63 - 1
 _NUMBER, _TIME = pa.float64(), pa.timestamp("ns", "UTC")
 _NOT_PUSHED = WINDOWED | {Function.CONTAINS}
 
@@ -76,8 +77,8 @@ def is_pushed(expression: Expression) -> bool:
 def pushed(expression: Expression) -> pc.Expression:
     """Return the expression as one of Arrow, for a reader that skips row groups by their statistics."""
     match expression:
-        case Constant(value, kind):
-            return pc.scalar(_scalar(value, kind))
+        case Constant(value):
+            return pc.scalar(_scalar(value))
         case ColumnValue(name, kind):
             field = pc.field(name)
             return field.cast(_NUMBER) if kind is ValueKind.NUMBER else field
@@ -99,8 +100,8 @@ def evaluate(expression: Expression, table: pa.Table, pulses: Pulses) -> pa.Arra
 
 def _evaluated(expression: Expression, table: pa.Table, pulses: Pulses) -> Operand:
     match expression:
-        case Constant(value, kind):
-            return _scalar(value, kind)
+        case Constant(value):
+            return _scalar(value)
         case ColumnValue(name, kind):
             return _column(table[name].combine_chunks(), kind)
         case Application(function, (value, Constant(count))) if function in _WINDOWS:
@@ -117,8 +118,14 @@ def _column(column: pa.Array, kind: ValueKind) -> pa.Array:
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
-def _scalar(value: float | str | bool | datetime, kind: ValueKind) -> pa.Scalar:
-    return pa.scalar(value, _TIME if kind is ValueKind.TIME else None)
+def _scalar(value: float | str | bool | datetime) -> pa.Scalar:
+    return _time(value) if isinstance(value, datetime) else pa.scalar(value)
+
+
+def _time(value: datetime) -> pa.Scalar:
+    """Return a time; the first or the last one that Arrow has (1677, 2262) if it lies outside of these."""
+    ns = (value - _EPOCH) // timedelta(microseconds=1) * 1000
+    return pa.scalar(min(max(ns, -_LAST_NS), _LAST_NS), _TIME)
 
 
 def _windowed(function: Function, values: pa.Array, pulses: Pulses, count: object) -> pa.Array:

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Self
 
 import pyarrow as pa
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from shotwatch_shots.message import Message
 from shotwatch_shots.place import Place
@@ -25,6 +25,8 @@ DAY_MS = 86_400_000
 GRACE_MS = 900_000
 """Time for which a file stays after its replacement, so that readers of the earlier manifest find it (ms)."""
 MAX_MANIFEST_BYTES = 1 << 20
+MAX_TABLE_BYTES = 512 << 20
+"""Maximum size of a file; an hour of 1,000 columns at 10 Hz has 25 MB."""
 
 
 class TableFile(Message):
@@ -33,8 +35,8 @@ class TableFile(Message):
     key: str
     start: int
     """Epoch ms at which the hour begins."""
-    rows: int
-    size: int
+    rows: int = Field(ge=0)
+    size: int = Field(ge=0, le=MAX_TABLE_BYTES)
     """In bytes."""
     first: int
     """Epoch ms of the first shot."""

@@ -19,11 +19,10 @@ from typing import Self
 
 import pyarrow as pa
 
+from shotwatch_shots.device_kinds import DEVICE_KINDS, DeviceKind
 from shotwatch_shots.facility import Facility
-from shotwatch_shots.features import FEATURES_OF_KIND
 from shotwatch_shots.features.spec import FeatureSpec
 from shotwatch_shots.place import Place
-from shotwatch_shots.vocabulary import DeviceKind
 
 SCHEMA_VERSION = 1
 """Version of the columns. It grows when a column changes its name, type or meaning, not when one is added."""
@@ -148,7 +147,7 @@ class ShotTableSchema:
 
 
 def identifiers(groups: Sequence[str]) -> dict[str, str]:
-    """Return a name for each device that is an identifier: what is no letter, digit or `_` becomes `_`.
+    """Return a name for each device that is an identifier: each other character becomes `_`.
 
     Group names that differ in nothing else get a digest at the end, so a name never means two devices.
     """
@@ -170,7 +169,7 @@ def _device_columns(facility: Facility, group: str, name: str) -> Iterator[Table
     for each in _MEMBER_COLUMNS:
         yield TableColumn(f"{name}.{each.name}", each.type, each.description, each.unit, each.range, group)
     device = facility.device(group)
-    for spec in FEATURES_OF_KIND[DeviceKind.OTHER if device is None else device.kind]:
+    for spec in DEVICE_KINDS[DeviceKind.OTHER if device is None else device.kind].features:
         yield _feature_column(spec, group, name)
 
 

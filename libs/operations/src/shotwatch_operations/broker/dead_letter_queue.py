@@ -14,6 +14,7 @@ from aio_pika.exceptions import ChannelNotFoundEntity
 
 from shotwatch_common.bus import ATTEMPT_HEADER, PUBLISHED_HEADER, REASON_HEADER
 from shotwatch_common.clock import epoch_now
+from shotwatch_common.tolerant_frames import UNDECODABLE_HEADER
 from shotwatch_common.topology import Topology
 from shotwatch_shots.identity import message_id
 from shotwatch_shots.pulses import epoch_ms
@@ -21,7 +22,7 @@ from shotwatch_shots.pulses import epoch_ms
 _RETURNED_S = 2.0
 _BROKERS_REASON_HEADERS = ("x-last-death-reason", "x-first-death-reason")
 """The broker's reason for a message that it dead-lettered itself, newer headers first: `delivery_limit`."""
-_OF_THE_FAILURE = (ATTEMPT_HEADER, REASON_HEADER)
+_OF_THE_FAILURE = (ATTEMPT_HEADER, REASON_HEADER, UNDECODABLE_HEADER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ def _dead_letter(stage: str, delivery: AbstractIncomingMessage) -> DeadLetter:
 
 
 def _reason(headers: Mapping[str, object]) -> str:
-    given = (headers.get(name) for name in (REASON_HEADER, *_BROKERS_REASON_HEADERS))
+    given = (headers.get(name) for name in (REASON_HEADER, *_BROKERS_REASON_HEADERS, UNDECODABLE_HEADER))
     return str(next(filter(None, given), ""))
 
 

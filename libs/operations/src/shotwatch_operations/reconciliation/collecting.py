@@ -6,18 +6,22 @@ from dataclasses import replace
 from shotwatch_common.archive import Archive
 from shotwatch_common.settings import Settings
 from shotwatch_common.store import ObjectStore
-from shotwatch_operations.reconciliation.context import Allowances, Queues, ReconciliationContext, parts
+from shotwatch_operations.reconciliation.context import Allowances, Queues, ReconciliationContext
 from shotwatch_operations.reconciliation.objects import ObjectSides
 from shotwatch_operations.reconciliation.records import RecordSides
 from shotwatch_shots.facility import Facility
 from shotwatch_shots.pulses import WINDOW_MS
 from shotwatch_shots.reconciliation.events import compare_events
 from shotwatch_shots.reconciliation.outcome import Imbalance, Outcome
-from shotwatch_shots.reconciliation.shots import compare_files, compare_shots
-from shotwatch_shots.reconciliation.sides import ClosedShots, StoredShot
+from shotwatch_shots.reconciliation.shots import (
+    compare_batches_without_window,
+    compare_files,
+    compare_shot_ids,
+    compare_shots,
+)
+from shotwatch_shots.reconciliation.sides import StoredShot
 from shotwatch_shots.reconciliation.slices import BEGINNING, Equality, Slice
 
-_WINDOWS_AT_ONCE = 50
 _NEVER = 2**53
 _First = Callable[[int, int], Awaitable[int | None]]
 
@@ -62,7 +66,7 @@ class Collector:
                 return await self._events(slice_.start, slice_.end)
 
     async def folders(self) -> tuple[set[Slice], list[Imbalance]]:
-        """Return the day folders of the data and the error bucket, and imbalances for all outside them."""
+        """Return the day folders of all buckets but the inbox, and imbalances for all outside them."""
         return await self._objects.days()
 
     async def occupied(self, start: int, end: int) -> AsyncIterator[Slice]:
@@ -86,6 +90,7 @@ class Collector:
         yield Equality.SHOTS, archive.windows.first_start
         yield Equality.SHOTS, archive.shots.first_pulse
         yield Equality.SHOTS, archive.records.first_start
+        yield Equality.SHOTS, archive.batches.first_closed
         yield Equality.EVENTS, archive.events.first_stored
 
     async def _first_folder(self, start: int, end: int) -> int | None:
@@ -102,24 +107,36 @@ class Collector:
     async def _shots(self, slice_: Slice) -> Outcome:
         start, end = slice_.start, slice_.end
         windows = await self._archive.windows.closed(start, end)
-        batches: list[ClosedShots] = []
-        for some in parts([window.id for window in windows], _WINDOWS_AT_ONCE):
-            batches += [batch async for batch in self._archive.batches.closed(some)]
+        batches = [each async for each in self._archive.batches.closed([window.id for window in windows])]
         last = max((max(window.revisions, default=start) for window in windows), default=start)
-        stored: list[StoredShot] = []
+        stored, inconsistent = list[StoredShot](), list[StoredShot]()
         for minute in range(start, max(last + 1, end), WINDOW_MS):
             shots = await self._archive.shots.stored(minute, minute + WINDOW_MS)
-            stored += [shot for shot in shots if Slice.of_window(shot.window_id) in (slice_, None)]
+            inconsistent += [shot for shot in shots if not shot.is_consistent and shot.pulse < end]
+            consistent = [shot for shot in shots if shot.is_consistent]
+            stored += [shot for shot in consistent if Slice.of_window(shot.window_id) == slice_]
         queued = await self._context.queues.under_way("features", "inference")
         compared = compare_shots(windows, stored, batches, self._context.settled_before, queued)
         sources = await self._archive.records.sources(start, end)
         joined_from = [
-            *((f"window {window.id}", file) for window in windows for file in window.files),
+            *((f"window {window.id}", file) for window in windows for file in sorted(window.sources)),
             *((f"document of {device} in the collection records", file) for device, file in sources),
         ]
-        files = sorted({file for _, file in joined_from})
-        known = await self._archive.known_objects.known_keys(files)
-        return Outcome.of([compared, compare_files(joined_from, known)])
+        known = await self._archive.known_objects.of_keys(sorted({file.key for _, file in joined_from}))
+        compared_files = compare_files(joined_from, known)
+        return Outcome.of(
+            [compared, compare_shot_ids(inconsistent), compared_files, *await self._batches(start, end)]
+        )
+
+    async def _batches(self, start: int, end: int) -> list[Outcome]:
+        """Compare the batches that were closed in [start, end) (epoch ms) with the windows that exist."""
+        expired_before = await self._archive.retention.horizon()
+        outcomes = []
+        for minute in range(start, end, WINDOW_MS):
+            batches = await self._archive.batches.of_windows(minute, minute + WINDOW_MS)
+            windows = await self._archive.windows.known(sorted({each.window_id for each in batches}))
+            outcomes.append(compare_batches_without_window(batches, windows, expired_before))
+        return outcomes
 
     async def _events(self, start: int, end: int) -> Outcome:
         stored = await self._archive.events.stored_between(start, end)

@@ -7,7 +7,7 @@ from shotwatch_common.archive.known_objects import LAST_CHARACTER
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.store import StoredObject
 from shotwatch_operations.reconciliation.context import PAGE, ReconciliationContext, parts
-from shotwatch_shots.identity import CALIBRATION, NOTE_SUFFIX, object_id, reason_key
+from shotwatch_shots.identity import CALIBRATION, NOTE_SUFFIX, RESIDUALS, object_id, reason_key
 from shotwatch_shots.reconciliation.objects import compare_block_folders, compare_folder, compare_inbox
 from shotwatch_shots.reconciliation.outcome import Imbalance, Outcome
 from shotwatch_shots.reconciliation.sides import HeldObject, KnownObject
@@ -28,14 +28,16 @@ class ObjectSides:
         self._settings = context.settings
 
     async def days(self) -> tuple[set[Slice], list[Imbalance]]:
-        """Return the day folders of the data and the error bucket, and imbalances for all outside them."""
+        """Return the day folders of all buckets but the inbox, and imbalances for all outside them."""
+        data, error, block = *self._context.settled_buckets, self._settings.block_bucket
+        not_days = {(data, CALIBRATION), (block, RESIDUALS)}
         days, strays = set(), []
-        for bucket in self._context.settled_buckets:
+        for bucket in (data, error, block):
             for name in await self._store.top(bucket, _TOP):
                 day = Slice.of_folder(name.removesuffix("/"))
                 if day is not None and name.endswith("/"):
                     days.add(day)
-                elif (bucket, name) != (self._settings.data_bucket, CALIBRATION):
+                elif (bucket, name) not in not_days:
                     wrong = "in no day's folder, where the ledger has nothing"
                     strays.append(Imbalance(f"{bucket}/{name}", wrong))
         return days, strays
@@ -61,18 +63,26 @@ class ObjectSides:
             while after != prefix + LAST_CHARACTER:
                 page = await self._store.page(bucket, prefix, after, PAGE)
                 last = page[-1].key if len(page) == PAGE else prefix + LAST_CHARACTER
-                yield await self._folder(bucket, page, after, last)
+                # Where the bucket lost many objects, the ledger has more than a page up to that key.
+                last = await self._archive.known_objects.end_of_part(after, last, PAGE)
+                yield await self._folder(bucket, [each for each in page if each.key <= last], after, last)
                 after = last
 
     async def block_folders(self, day: str) -> AsyncIterator[Outcome]:
         """Check that the ledger knows the objects that have blocks: it had each before its blocks."""
         bucket, names = self._settings.block_bucket, list[str]()
-        async for name in self._store.folders(bucket, f"{day}/"):
+        async for name in self._store.names(bucket, f"{day}/"):
             names.append(name)
             if len(names) == PAGE:
-                yield compare_block_folders(bucket, day, names, await self._archive.ledger.known(names))
+                yield compare_block_folders(bucket, day, names, await self._days_of(names))
                 names = []
-        yield compare_block_folders(bucket, day, names, await self._archive.ledger.known(names))
+        yield compare_block_folders(bucket, day, names, await self._days_of(names))
+
+    async def _days_of(self, names: Sequence[str]) -> dict[str, str | None]:
+        """Return the folder of the day of each of these objects (`ID/`) that the ledger has."""
+        known = await self._archive.known_objects.find([name.removesuffix("/") for name in names])
+        files = {each.id: self._context.facility.file_name(each.key) for each in known}
+        return {id_: f"{file.starts_at:%Y-%m-%d}" if file else None for id_, file in files.items()}
 
     async def _folder(self, bucket: str, page: Sequence[StoredObject], after: str, last: str) -> Outcome:
         """Compare what a bucket lists between two keys with what the ledger has there."""

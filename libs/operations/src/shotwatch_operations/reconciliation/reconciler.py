@@ -4,9 +4,9 @@ A slice is checked when something in it has changed, and again until it balances
 After a check, the slice waits for at least twenty times the duration of that check. So its checks take at
 most a twentieth of one process, however large the slice is.
 
-What is removed or altered outside the services leaves no noted change. Therefore `patrol` also has settled
-slices checked: one per call, the one whose check is the oldest. What is added outside the services may lie in
-a slice in which nothing ever changed. Therefore `patrol` also walks through everything that exists.
+What is removed or altered outside the services leaves no noted change. Therefore `recheck` also marks settled
+slices: one per call, the one whose check is the oldest. What is added outside the services may lie in
+a slice in which nothing ever changed. Therefore `recheck` also walks through everything that exists.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from shotwatch_shots.reconciliation.slices import (
 )
 
 RECENTLY_MS = 3 * HOUR_MS
-PATROL_AFTER_MS = DAY_MS
+RECHECK_AFTER_MS = DAY_MS
 """A settled slice is not checked again within this time."""
 _SECOND_CHECK_S = 1.0
 _PAUSE = 20
@@ -95,13 +95,13 @@ class Reconciler:
         lately = await self._archive.reconciliations.changed_since(epoch_now() - RECENTLY_MS)
         return {INBOX, *lately, *await self._archive.reconciliations.due(2**53)}
 
-    async def patrol(self) -> None:
+    async def recheck(self) -> None:
         """Mark the settled slice with the oldest check as open, if that was a day ago or longer.
 
         Also continue the walk through everything that exists, one day per call, and mark the slices that were
         never noted.
         """
-        await self._archive.reconciliations.reopen_oldest(epoch_now() - PATROL_AFTER_MS)
+        await self._archive.reconciliations.reopen_oldest(epoch_now() - RECHECK_AFTER_MS)
         first = await self._collector.first_occupied(self._walked_until)
         if first is not None:
             await self.note_occupied(first, first + DAY_MS)

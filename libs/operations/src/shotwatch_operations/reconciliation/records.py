@@ -56,7 +56,7 @@ class RecordSides:
         for version in sorted(versions, key=lambda each: each.arrived_at):
             if version.state in (ObjectState.INGESTED, ObjectState.EXPIRED):
                 latest[version.key] = version
-        replaced = {each.id for each in objects if latest.get(each.key, each).id != each.id}
+        replaced = {each.id: later for each in objects if (later := latest.get(each.key, each)).id != each.id}
         joined = [each for each in objects if each.id not in replaced and each.joined_at]
         ingested = [each for each in joined if each.state is ObjectState.INGESTED]
         found = await asyncio.gather(*map(self._blocks, ingested))

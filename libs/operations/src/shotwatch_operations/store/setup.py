@@ -97,12 +97,12 @@ class ConfigurableStore(ObjectStore):
         async with _asked(bucket):
             await self._client.set_bucket_notification(bucket, wanted)
 
-    async def obeys(self, bucket: str, rule: Rule | None) -> bool:
+    async def has_rule(self, bucket: str, rule: Rule | None) -> bool:
         """Return whether this is our lifecycle rule of the bucket; None means that we have none."""
-        ours = [_essence(found) for found in await self._rules(bucket) if found.rule_id == _OURS]
-        return ours == ([_essence(rule)] if rule else [])
+        ours = [_comparable(found) for found in await self._rules(bucket) if found.rule_id == _OURS]
+        return ours == ([_comparable(rule)] if rule else [])
 
-    async def obey(self, bucket: str, rule: Rule | None) -> None:
+    async def set_rule(self, bucket: str, rule: Rule | None) -> None:
         """Set our lifecycle rule of the bucket; None removes it."""
         rules = [found for found in await self._rules(bucket) if found.rule_id != _OURS]
         if rule:
@@ -199,7 +199,7 @@ def _raw_rule(settings: SetupSettings) -> Rule | None:
 def _lifecycle(store: ConfigurableStore, bucket: str, what: str, rule: Rule | None) -> _SetupPart:
     otherwise = "its objects stay until somebody removes them"
     return _SetupPart(
-        bucket, what, partial(store.obeys, bucket, rule), partial(store.obey, bucket, rule), otherwise
+        bucket, what, partial(store.has_rule, bucket, rule), partial(store.set_rule, bucket, rule), otherwise
     )
 
 
@@ -247,7 +247,7 @@ def _announces_all(queue: QueueConfig, target: str) -> bool:
     return queue.queue == target and _CREATED in queue.events and not filtered
 
 
-def _essence(rule: Rule) -> tuple[object, ...]:
+def _comparable(rule: Rule) -> tuple[object, ...]:
     expires = rule.expiration.days if rule.expiration else None
     moves = (rule.transition.days, rule.transition.storage_class) if rule.transition else None
     prefix = (rule.rule_filter.prefix if rule.rule_filter else None) or ""

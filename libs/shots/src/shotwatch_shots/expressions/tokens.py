@@ -8,8 +8,9 @@ from enum import StrEnum
 from shotwatch_shots.expressions.errors import ExpressionError
 
 KEYWORDS = frozenset({"and", "or", "not", "between", "in", "is", "true", "false"})
-"""Words that are no names of columns unless they are in quotes. `missing` is one: it has a meaning after `is`
-only."""
+"""Words that are not names of columns unless they are in quotes.
+
+`missing` may be one: it has a meaning only after `is`."""
 
 
 class TokenKind(StrEnum):
@@ -59,7 +60,7 @@ def tokens(text: str) -> Iterator[Token]:
     """Yield the tokens of a text, then one of the kind END.
 
     Raises:
-        ExpressionError: the text has something that is no token.
+        ExpressionError: the text has something that is not a token.
     """
     at = 0
     while (at := _after_blanks(text, at)) < len(text):

@@ -4,6 +4,7 @@ What is in progress is not an imbalance. Each comparison is given the time befor
 any more (`settled_before`, epoch ms), and whether messages about its things are still in a queue (`queued`).
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
@@ -15,10 +16,11 @@ def compare_events(stored: Sequence[StoredEvent], numbers: Numbers, settled_befo
     """Compare the events that were stored in an hour with the sequence numbers and with confirmations.
 
     No number may be missing between the events, nor between them and the nearest stored numbers before and
-    after.
+    after. No number may belong to two events.
     """
     account = OutcomeBuilder()
-    account.counts |= {"stored": len(stored), "numbers": 0, "confirmed": 0}
+    events = Counter(numbers.stored)
+    account.counts |= {"stored": len(stored), "numbers": len(events), "confirmed": 0}
     for event in stored:
         subject = f"event {event.id} (number {event.number})"
         if event.published_at:
@@ -28,13 +30,16 @@ def compare_events(stored: Sequence[StoredEvent], numbers: Numbers, settled_befo
             account.late(subject, wrong, event.stored_at >= settled_before)
         if event.published_number != event.number:
             account.wrong(subject, f"subscribers see number {event.published_number}")
-        if event.number > numbers.highest:
-            account.wrong(subject, f"no number above {numbers.highest} was given out")
-    accounted = {numbers.before, *numbers.stored, *numbers.void, numbers.after}
+        if not 0 < event.number <= numbers.highest:
+            account.wrong(subject, f"only the numbers 1 to {numbers.highest} were given out")
+        if events[event.number] > 1:
+            account.wrong(subject, "another event has the same number")
+    for number in sorted(numbers.reserved.keys() & events.keys()):
+        account.wrong(f"event number {number}", "reserved for an event, and another event has it")
+    accounted = {numbers.before, *events, *numbers.void, numbers.after}
     around = sorted(number for number in accounted if numbers.before <= number <= numbers.after)
     for last, following in pairwise(around):
         _compare_gap(account, last + 1, following - 1, numbers.reserved, settled_before)
-    account.counts["numbers"] = len(numbers.stored)
     return account.outcome()
 
 

@@ -14,6 +14,8 @@ from shotwatch_shots.reconciliation.sides import Buckets, HeldObject, KnownObjec
 from shotwatch_shots.vocabulary import ObjectState
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_READ = {ObjectState.INGESTED, ObjectState.EXPIRED}
+"""The states of an object whose raw file is in the data bucket."""
 _MULTIPART = "-"
 """Mark in the etag of an object from a multipart upload: its copy has another etag, and the same size."""
 
@@ -69,12 +71,25 @@ def compare_folder(
     return account.outcome()
 
 
-def compare_block_folders(bucket: str, day: str, folders: Iterable[str], known: Collection[str]) -> Outcome:
-    """Compare the folders of a day in the block bucket, one per object, with the ids in the ledger."""
+def compare_block_folders(
+    bucket: str, day: str, names: Iterable[str], known: Mapping[str, str | None]
+) -> Outcome:
+    """Compare what is in the folder of a day in the block bucket with the objects in the ledger.
+
+    Args:
+        bucket: the block bucket.
+        day: name of the folder.
+        names: what it contains: a folder (`ID/`) for each object with blocks, and nothing else.
+        known: object id → the folder of the object's day; None for an object whose key has no day. It lacks
+            objects that the ledger does not have.
+    """
     account = OutcomeBuilder()
-    for folder in folders:
-        if folder not in known:
-            account.wrong(f"{bucket}/{day}/{folder}/", "blocks of an object that the ledger does not have")
+    for name in names:
+        id_, subject = name.removesuffix("/"), f"{bucket}/{day}/{name}"
+        if name == id_ or id_ not in known:
+            account.wrong(subject, "blocks of an object that the ledger does not have")
+        elif known[id_] not in (day, None):
+            account.wrong(subject, f"blocks of an object of {known[id_]}, in the folder of another day")
     return account.outcome()
 
 
@@ -126,7 +141,7 @@ def compare_places(
 ) -> Outcome:
     """Compare the state of each object with its history, and with its location in the ledger.
 
-    A dead-lettered object stays at its previous location.
+    A dead-lettered object stays at its previous location: that of another state in its history.
 
     Args:
         objects: in any state.
@@ -138,8 +153,10 @@ def compare_places(
     account = OutcomeBuilder()
     for each in objects:
         implied = _state_implied(each, raw_keys.get(each.id, ()), buckets)
-        expected = ObjectState.INGESTED if each.state is ObjectState.EXPIRED else each.state
-        if expected not in (implied, ObjectState.DEAD_LETTERED):
+        expected = {each.state, *(each.states if each.state is ObjectState.DEAD_LETTERED else ())}
+        if expected & _READ:
+            expected |= _READ
+        if implied not in expected:
             wrong = f"{each.state}, and its location is {'/'.join(each.location or ('nowhere',))}"
             account.late(each.label, wrong, each.since >= settled_before)
         elif each.state not in each.states:
@@ -163,13 +180,14 @@ def _state_implied(each: KnownObject, raw: Collection[str], buckets: Buckets) ->
         return ObjectState.INGESTED
     if bucket == buckets.data and folder == "ignored" and name in fitting:
         return ObjectState.IGNORED
-    if bucket == buckets.error and folder == each.reason and name in fitting:
+    # A dead-lettered object has the reason for which it was dead-lettered, and keeps its folder.
+    of_reason = folder == each.reason or each.state is ObjectState.DEAD_LETTERED
+    if bucket == buckets.error and of_reason and name in fitting:
         return ObjectState.REJECTED
     return None
 
 
 def _same(held: HeldObject, known: KnownObject) -> bool:
     """Return whether the bucket holds the version that the ledger has."""
-    if _MULTIPART in held.etag or _MULTIPART in known.etag:
-        return held.size == known.size
-    return held.etag == known.etag
+    in_parts = _MULTIPART in held.etag or _MULTIPART in known.etag
+    return held.size == known.size and (in_parts or held.etag == known.etag)

@@ -5,7 +5,7 @@ any more (`settled_before`, epoch ms), and whether messages about its things are
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from shotwatch_shots.identity import blocks_id, fitting_name
 from shotwatch_shots.reconciliation.outcome import Outcome, OutcomeBuilder
@@ -19,7 +19,7 @@ Blocks = Mapping[str, HeldBlock]
 
 def compare_records(
     objects: Sequence[KnownObject],
-    replaced: Collection[str],
+    replaced: Mapping[str, KnownObject],
     blocks: Mapping[str, Blocks],
     validated: Iterable[ValidatedRows],
     joined: Iterable[JoinedRows],
@@ -31,7 +31,8 @@ def compare_records(
 
     Args:
         objects: in any state; rejected and ignored ones have no records.
-        replaced: ids of objects of which a later version was ingested; that version has the records.
+        replaced: id of an object → the last ingested version of its file, if that is another one. It replaces
+            the records once it is joined.
         blocks: object id → the blocks in its folder of the block bucket.
         validated: validated rows of these objects; rows of others are left out.
         joined: joined rows, likewise.
@@ -48,15 +49,20 @@ def compare_records(
         of_windows[part.object_id].append(part)
     for each in objects:
         if each.state in _WITHOUT_RECORDS:
-            rows = sum(part.valid + part.refused for part in of_windows[each.id])
-            recent = each.since >= settled_before
+            under_way = queued or each.since >= settled_before
+            rows = _rows_in(of_windows[each.id])
             if rows or each.joined_at:
                 wrong = f"{each.state}, and its records were joined: windows have {rows}"
-                account.late(each.label, wrong, queued or recent)
+                account.late(each.label, wrong, under_way)
+            elif rows := sum(part.rows for part in of_validate[each.id].values()):
+                account.late(each.label, f"{each.state}, and {rows} records of it were validated", under_way)
         elif each.state is not ObjectState.INGESTED:
             continue
         elif each.id in replaced:
             account.counts["replaced"] += 1
+            later = replaced[each.id]
+            under_way = not later.joined_at or queued or later.joined_at >= settled_before
+            _compare_replaced(account, each, later, of_validate[each.id], of_windows[each.id], under_way)
         elif not each.joined_at:
             recent = each.since >= settled_before
             account.late(each.label, "ingested, and its records were never joined", queued or recent)
@@ -65,6 +71,26 @@ def compare_records(
             in_blocks = None if expired else blocks[each.id]
             _compare_rows(account, each, in_blocks, of_validate[each.id], of_windows[each.id])
     return account.outcome()
+
+
+def _compare_replaced(
+    account: OutcomeBuilder,
+    each: KnownObject,
+    later: KnownObject,
+    validated: Mapping[str, ValidatedRows],
+    joined: Sequence[JoinedRows],
+    under_way: bool,
+) -> None:
+    """Check that nothing is left of an object that a later version of its file replaced."""
+    of_windows, of_validate = _rows_in(joined), sum(part.rows for part in validated.values())
+    if of_windows or of_validate:
+        wrong = f"{of_windows} of its records are in windows, {of_validate} in the collection records"
+        account.late(each.label, f"replaced by object {later.id}, and {wrong}", under_way)
+
+
+def _rows_in(joined: Iterable[JoinedRows]) -> int:
+    """Return the number of records that windows use."""
+    return sum(part.valid + part.refused for part in joined)
 
 
 def _compare_rows(
@@ -105,7 +131,7 @@ def _compare_blocks(
     """Compare the rows of an object's blocks with validated records, and the blocks with those written."""
     account.counts["in_blocks"] += sum(block.rows or 0 for block in blocks.values())
     rows = {name: block.rows for name, block in blocks.items()}
-    expected = {name: part.rows for name, part in validated.items()}
+    expected = {name: part.rows for name, part in validated.items() if part.rows}
     for device in sorted({*rows, *expected}):
         in_block, of_device = rows.get(device, 0), expected.get(device, 0)
         if in_block != of_device:

@@ -5,10 +5,16 @@ any more (`settled_before`, epoch ms), and whether messages about its things are
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from shotwatch_shots.reconciliation.outcome import Outcome, OutcomeBuilder
-from shotwatch_shots.reconciliation.sides import ClosedShots, ClosedWindow, StoredShot
+from shotwatch_shots.reconciliation.sides import (
+    ClosedShots,
+    ClosedWindow,
+    FileVersion,
+    StoredShot,
+    WindowOfBatch,
+)
 from shotwatch_shots.vocabulary import ShotState
 
 
@@ -30,16 +36,13 @@ def compare_shots(
     """
     account = OutcomeBuilder()
     account.counts |= {"closed": 0, "stored": 0, **dict.fromkeys(map(str, ShotState), 0)}
-    closing = {
-        (batch.window_id, pulse, revision): batch
-        for batch in batches
-        for pulse, revision in batch.revisions.items()
-    }
+    closing = _closings(account, batches, {window.id: window for window in windows}, settled_before)
     shots: defaultdict[str, dict[int, StoredShot]] = defaultdict(dict)
     for each in stored:
         shots[each.window_id][each.pulse] = each
         account.counts["stored"] += 1
     for window in windows:
+        _compare_window(account, window)
         of_window = shots.pop(window.id, {})
         sending = 0 < window.sending_since >= settled_before
         for pulse, revision in window.revisions.items():
@@ -67,18 +70,91 @@ def compare_shots(
     return account.outcome()
 
 
-def compare_files(joined_from: Iterable[tuple[str, str]], known: Collection[str]) -> Outcome:
-    """Compare the files from which things were made with the files that the ledger has.
+def compare_shot_ids(stored: Iterable[StoredShot]) -> Outcome:
+    """Check that the ids of shots and of their windows follow from their place, interval and pulse."""
+    account = OutcomeBuilder()
+    for each in stored:
+        if not each.is_consistent:
+            follows = f"shot {each.expected_id} of window {each.expected_window}"
+            account.wrong(
+                f"shot {each.id}", f"stored for window {each.window_id}, with the data of {follows}"
+            )
+    return account.outcome()
+
+
+def compare_batches_without_window(
+    batches: Iterable[WindowOfBatch], windows: Collection[str], expired_before: int
+) -> Outcome:
+    """Check that there is a window for each batch.
 
     Args:
-        joined_from: what was made (`window …`), and the key of a file that it was made from.
-        known: those of these keys under which the ledger has an object.
+        batches: the batches.
+        windows: ids of those of their windows that exist.
+        expired_before: shots that were judged earlier are being deleted, their windows first (epoch ms).
+    """
+    account = OutcomeBuilder()
+    for each in batches:
+        is_deleted = 0 < each.judged_at < expired_before
+        if each.window_id not in windows and not is_deleted:
+            account.wrong(f"batch {each.batch_id}", f"stored, and there is no window {each.window_id}")
+    return account.outcome()
+
+
+def compare_files(
+    joined_from: Iterable[tuple[str, FileVersion]], known: Mapping[str, Collection[str]]
+) -> Outcome:
+    """Compare the file versions from which things were made with those that the ledger has.
+
+    Args:
+        joined_from: what was made (`window …`), and a file version that it was made from.
+        known: those of the files' keys under which the ledger has objects, with the ids of these objects.
     """
     account = OutcomeBuilder()
     for subject, file in joined_from:
-        if file not in known:
-            account.wrong(subject, f"has records of {file}, which the ledger does not have")
+        if file.key not in known:
+            account.wrong(subject, f"has records of {file.key}, which the ledger does not have")
+        elif file.object_id not in known[file.key]:
+            unknown = f"object {file.object_id}, which the ledger does not have"
+            account.wrong(subject, f"has records of {unknown} under the key {file.key}")
     return account.outcome()
+
+
+def _closings(
+    account: OutcomeBuilder,
+    batches: Iterable[ClosedShots],
+    windows: Mapping[str, ClosedWindow],
+    settled_before: int,
+) -> Mapping[tuple[str, int, int], ClosedShots]:
+    """Return the batch of each closing of a shot: window, pulse and revision.
+
+    Check that each batch belongs to its window, and that each closing has one batch.
+    """
+    closings: dict[tuple[str, int, int], ClosedShots] = {}
+    for batch in batches:
+        window, subject = windows.get(batch.window_id), f"batch {batch.batch_id}"
+        if batch.batch_id.rpartition("-")[0] != batch.window_id:
+            account.wrong(subject, f"stored for window {batch.window_id}, and has the id of another window's")
+        revisions = window.revisions if window else {}
+        open_shots = sum(revisions.get(pulse, 0) < revision for pulse, revision in batch.revisions.items())
+        if open_shots:
+            wrong = f"has {open_shots} shots that window {batch.window_id} did not close"
+            account.late(subject, wrong, batch.closed_at >= settled_before)
+        again = {
+            known.batch_id
+            for pulse, revision in batch.revisions.items()
+            if (known := closings.setdefault((batch.window_id, pulse, revision), batch)) is not batch
+        }
+        for other in sorted(again):
+            account.wrong(subject, f"has shots that batch {other} has at the same revision")
+    return closings
+
+
+def _compare_window(account: OutcomeBuilder, window: ClosedWindow) -> None:
+    """Check that a window has the place and time of its id, and that its list of files names its sources."""
+    if window.id != window.expected_id:
+        account.wrong(f"window {window.id}", f"has place, interval and start of window {window.expected_id}")
+    if differing := {source.key for source in window.sources} ^ set(window.files):
+        account.wrong(f"window {window.id}", f"its list of files and its sources differ in {min(differing)}")
 
 
 def _compare_revisions(account: OutcomeBuilder, shot: StoredShot, closed: int, state: ShotState) -> None:

@@ -1,7 +1,7 @@
 """The content of each source as plain values. Times are epoch milliseconds, UTC."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from shotwatch_shots.ledger import Location
@@ -116,17 +116,30 @@ class JoinedRows:
     """Records on pulses for which a later object has records."""
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class FileVersion:
+    """A version of a file, as documents refer to it."""
+
+    key: str
+    """The key under which it arrived."""
+    object_id: str
+
+
 @dataclass(frozen=True, slots=True)
 class ClosedWindow:
     """The closed pulses of a window."""
 
     id: str
+    expected_id: str
+    """The id that follows from its place, interval and start."""
     revisions: Mapping[int, int]
     """Pulse → revision, from 1."""
     sending_since: int
     """When a message about closed shots was put into the outbox; 0 if the outbox is empty."""
     files: tuple[str, ...] = ()
-    """Keys of the files whose records it has."""
+    """Its list of the keys of files. By this list, windows are found that have records of a file."""
+    sources: frozenset[FileVersion] = frozenset()
+    """The file versions that it has records of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +155,16 @@ class ClosedShots:
 
 
 @dataclass(frozen=True, slots=True)
+class WindowOfBatch:
+    """The window in which a batch was closed."""
+
+    batch_id: str
+    window_id: str
+    judged_at: int
+    """When the shots of the batch were written; 0 before that."""
+
+
+@dataclass(frozen=True, slots=True)
 class StoredShot:
     """One shot as people query it."""
 
@@ -149,6 +172,15 @@ class StoredShot:
     window_id: str
     pulse: int
     revision: int
+    expected_id: str
+    """The id that follows from its place, interval and pulse."""
+    expected_window: str
+    """The id of its window, likewise."""
+
+    @property
+    def is_consistent(self) -> bool:
+        """Return whether its ids follow from its place, interval and pulse."""
+        return (self.id, self.window_id) == (self.expected_id, self.expected_window)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +202,8 @@ class Numbers:
 
     before: int
     """The last stored number before the events of the hour; 0 if there is none."""
-    stored: frozenset[int]
-    """The stored numbers after `before`, up to the last one of the hour."""
+    stored: Sequence[int]
+    """The number of each stored event from the hour's lowest to its highest number, in any order."""
     after: int
     """The first stored number after the hour's last one; the highest assigned number + 1 without one."""
     highest: int

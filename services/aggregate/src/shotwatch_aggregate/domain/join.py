@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from shotwatch_aggregate.domain.split import WindowRecords
 from shotwatch_shots.batch import ABSENT, Mask, ShotBatch
-from shotwatch_shots.records import DATA_KINDS, VALID, reason_code
-from shotwatch_shots.vocabulary import DeviceKind
+from shotwatch_shots.device_kinds import DATA_KINDS, DeviceKind
+from shotwatch_shots.records import VALID, reason_code
 from shotwatch_shots.window import Counts, DeviceColumns, RecordSource, UnusedSource, Window
 
 Value = TypeVar("Value", bound=np.generic)
@@ -68,7 +68,7 @@ def retract(window: Window, object_key: str, keep: Collection[str], arrived_at: 
     return window
 
 
-def ripe(before: Window, after: Window, expected: Collection[str]) -> Mask:
+def due_shots(before: Window, after: Window, expected: Collection[str]) -> Mask:
     """Return the pulses whose shots are to be closed now: a mask over the pulses of the window.
 
     A shot closes once nothing more is expected from any of its expected devices (`DeviceColumns.final`). A
@@ -105,7 +105,7 @@ def complete(window: Window, expected: Mapping[str, DeviceKind]) -> Mask:
     return there
 
 
-def unheard_before(closing: Closing, expected: Collection[str]) -> list[str]:
+def without_record_before(closing: Closing, expected: Collection[str]) -> list[str]:
     """Return the expected devices without a record up to and including the first shot of the closing shots.
 
     Whether such a device was ON at that shot is known only from before the window.

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from shotwatch_shots.batch import Mask
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.facility import Interval
 from shotwatch_shots.pulses import assign_pulses, window_starts
 from shotwatch_shots.records import JudgedRecords
-from shotwatch_shots.vocabulary import DeviceKind
 from shotwatch_shots.window import Counts, RecordSource
 
 

@@ -13,7 +13,7 @@ from shotwatch_physics.feature import Features
 from shotwatch_physics.noise import NoiseModel
 from shotwatch_physics.reference import Reference, measure_in_detail, pointing
 from shotwatch_physics.spectrum import fourier_limits, measure_spectra
-from shotwatch_shots.vocabulary import DeviceKind
+from shotwatch_shots.device_kinds import DeviceKind
 
 Arrays = Mapping[str, Array]
 """Column of a block → its rows (n, ...)."""

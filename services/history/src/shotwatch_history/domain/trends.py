@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_physics.history import ChangePoint, against_own_past, change_points
-from shotwatch_shots.features import FEATURE_SPECS, INDICATORS
+from shotwatch_shots.device_kinds import DeviceKind
+from shotwatch_shots.features.catalogue import FEATURE_SPECS, INDICATORS
 from shotwatch_shots.pulses import instant
-from shotwatch_shots.vocabulary import DeviceKind, Severity
+from shotwatch_shots.vocabulary import Severity
 
 WATCHED: Mapping[DeviceKind, tuple[str, ...]] = {
     DeviceKind.CAMERA: (

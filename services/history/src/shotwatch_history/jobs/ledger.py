@@ -47,7 +47,7 @@ class LedgerWatch:
             Retry: a server does not answer.
         """
         await self._reconciler.note_changes()
-        await self._reconciler.patrol()
+        await self._reconciler.recheck()
         due = {str(slice_): slice_ for slice_ in await self._reconciler.due()}
         await self._slices.each(due, partial(self._check, due, monotonic() + BUDGET_S))
         await self._measure()

@@ -13,16 +13,17 @@ from shotwatch_history.settings import HistorySettings
 from shotwatch_physics.noise import NoiseModel
 from shotwatch_physics.reference import make_reference
 from shotwatch_shots.calibration import CalibrationConstants
+from shotwatch_shots.device_kinds import DeviceKind
+from shotwatch_shots.durations import DAY_MS, HOUR_MS
 from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.shot import JudgedShot, ShotFilter
-from shotwatch_shots.vocabulary import CalibrationKind, DeviceKind
+from shotwatch_shots.vocabulary import CalibrationKind
 
 MOST_FRAMES = 200
 FEWEST_FRAMES = 100
-_HOUR_MS = 3_600_000
-PERIOD_MS = _HOUR_MS
+PERIOD_MS = HOUR_MS
 """Length of the data from whose normal shots a reference is computed, in ms."""
-MAX_AGE_MS = 24 * _HOUR_MS
+MAX_AGE_MS = DAY_MS
 """Maximum age of a reference relative to the newest data, in ms; an older one is replaced."""
 
 
@@ -75,9 +76,9 @@ class ReferenceRenewal:
     async def _make_one(self, shots: Sequence[JudgedShot], device: str) -> None:
         for camera in await self._frames.read(shots, [device]):
             if len(camera.times) >= FEWEST_FRAMES:
-                await self._shelve_reference(camera)
+                await self._store_reference(camera)
 
-    async def _shelve_reference(self, camera: CameraFrames) -> None:
+    async def _store_reference(self, camera: CameraFrames) -> None:
         noise = self._calibration_store.newest(camera.device, CalibrationKind.NOISE)
         try:
             reference = await asyncio.to_thread(make_reference, camera.frames, noise)

@@ -78,7 +78,7 @@ class ShotRetention:
             for window in await self._archive.batches.windows_judged(until, step_end):
                 deleted += await self._delete(window, needed, horizon)
             until = step_end
-        await self._archive.retention.reach(until)
+        await self._archive.retention.note_deleted(until)
         if deleted:
             self._log.info("old shots deleted", windows=deleted, judged_before=until)
 

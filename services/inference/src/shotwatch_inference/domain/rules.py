@@ -8,7 +8,7 @@
 | bad_record | validation refused the record because its data cannot be used |
 | energy_disagreement | the two halves of a meter differ by more than the facility file allows |
 
-A device that is switched off or on stand-by is no anomaly, nor is a second sample at one pulse.
+A device that is switched off or on stand-by is not an anomaly, nor is a second sample at one pulse.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

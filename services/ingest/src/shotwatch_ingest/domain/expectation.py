@@ -66,7 +66,7 @@ class Expectation:
             raise Skip(SkipReason.NO_DEVICE, "names no place of the facility")
         area = self._name.area
         if area is not None and not device.place.is_within(area):
-            raise Skip(SkipReason.FOREIGN_DEVICE, f"is no device of {area}, as the file is")
+            raise Skip(SkipReason.FOREIGN_DEVICE, f"does not belong to {area}, as the file does")
         if device.group not in self._expected_at(device.place):
             self._count_unexpected(device)
         return device

@@ -6,13 +6,12 @@ let validation judge the records without reading pixels.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
-from deflate import crc32
 from h5py import h5d
 from numpy.typing import NDArray
 
@@ -21,17 +20,11 @@ from shotwatch_common.printable import printable
 from shotwatch_ingest.domain.hdf5.datasets import RepeatedDatasets, load_numbers, load_text
 from shotwatch_ingest.domain.hdf5.image import Hdf5Image, Unreadable
 from shotwatch_ingest.domain.inventory import Inventory, RecordLocation, SkippedParts
+from shotwatch_shots.device_kinds import DEVICE_KINDS, Digest
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.facility import Dataset, Device, Facility, FileName
-from shotwatch_shots.records import (
-    BLOCK_COLUMNS,
-    Digest,
-    EnergyDigest,
-    ImageDigest,
-    RecordProblem,
-    SpectrumDigest,
-)
-from shotwatch_shots.vocabulary import DeviceKind, FileReason, RecordReason
+from shotwatch_shots.records import RecordProblem
+from shotwatch_shots.vocabulary import FileReason, RecordReason
 
 Array = NDArray[Any]
 Column = tuple[str, np.dtype[np.generic]]
@@ -157,48 +150,12 @@ def _read_device(device: Device, reading: _Reading, facility: Facility, stated: 
     arrays = {column: reading.column(dataset, dtype) for (column, dtype), dataset in columns}
     readable = reading.readable()
     states = reading.states(facility.state.dataset) if stated else [facility.state.on] * len(readable)
+    digest = DEVICE_KINDS[device.kind].digest
     return DeviceSnapshot(
         device,
         Block(device.group, reading.times(), states, readable, arrays),
         tuple(reading.problems),
-        digest_of(device.kind, arrays, readable, facility.frames.saturated_at),
-    )
-
-
-def digest_of(
-    kind: DeviceKind, arrays: Mapping[str, Array], readable: NDArray[np.bool_], saturated_at: int
-) -> Digest | None:
-    """Return what validation judges a block by without reading pixels; None for devices without data."""
-    match kind:
-        case DeviceKind.CAMERA:
-            return _images(arrays["image"], readable, saturated_at)
-        case DeviceKind.SPECTRO:
-            return _spectra(arrays["spectrum"], readable)
-        case DeviceKind.ENERGY_METER:
-            return EnergyDigest(energy1=arrays["energy1"], energy2=arrays["energy2"])
-        case DeviceKind.OTHER:
-            return None
-
-
-def _images(frames: Array, readable: NDArray[np.bool_], saturated_at: int) -> ImageDigest:
-    minimum, maximum = np.empty((2, len(frames)), frames.dtype)
-    saturated, fingerprint = np.zeros((2, len(frames)), np.int64)
-    for row, frame in enumerate(frames):  # one frame after the other, each while it is in the cache
-        minimum[row], maximum[row] = frame.min(), frame.max()
-        if maximum[row] >= saturated_at:
-            saturated[row] = np.count_nonzero(frame >= saturated_at)
-        if readable[row]:
-            fingerprint[row] = crc32(frame)
-    return ImageDigest(minimum=minimum, maximum=maximum, saturated=saturated, fingerprint=fingerprint)
-
-
-def _spectra(spectra: Array, readable: NDArray[np.bool_]) -> SpectrumDigest:
-    with np.errstate(invalid="ignore"):  # inf - inf: the total becomes NaN, as documented
-        total = spectra.sum(axis=1, dtype=np.float64)
-    return SpectrumDigest(
-        minimum=np.where(readable, spectra.min(axis=1), np.nan),
-        maximum=np.where(readable, spectra.max(axis=1), np.nan),
-        total=np.where(readable, total, np.nan),
+        digest.of(arrays, readable, facility.frames.saturated_at) if digest else None,
     )
 
 
@@ -225,7 +182,7 @@ def _finite(number: np.generic, dtype: np.dtype[np.generic]) -> np.generic:
     """
     value = dtype.type(number)
     if not math.isfinite(value):
-        raise Unreadable(RecordReason.NOT_FINITE, f"is {value}, no finite number")
+        raise Unreadable(RecordReason.NOT_FINITE, f"is {value}, not a finite number")
     return value
 
 
@@ -240,7 +197,7 @@ def _require_representable(numbers: Array, dtype: np.dtype[Any]) -> None:
 def columns_of(group: str, facility: Facility) -> list[tuple[Column, Dataset]]:
     """Return the columns of the data of a device's block, each with its dataset in a file."""
     family = facility.device_type(group)
-    return list(zip(BLOCK_COLUMNS[family.kind].items(), family.datasets, strict=True))
+    return list(zip(DEVICE_KINDS[family.kind].columns.items(), family.datasets, strict=True))
 
 
 def record_bytes(group: str, facility: Facility) -> int:

@@ -24,21 +24,13 @@ from pydantic import Field, TypeAdapter
 from shotwatch_common.block import Array, Block
 from shotwatch_ingest.domain.expectation import MAX_NAME_BYTES
 from shotwatch_ingest.domain.snapshot import DeviceSnapshot, Snapshot, columns_of
-from shotwatch_shots.columns import Columnar, Integers
 from shotwatch_shots.errors import Retry
 from shotwatch_shots.facility import Facility, FileName
 from shotwatch_shots.ledger import SkippedPart
 from shotwatch_shots.message import Message
 from shotwatch_shots.place import ShotSeries
-from shotwatch_shots.records import (
-    NO_STATE,
-    BlockRef,
-    DeviceRecords,
-    Digest,
-    RecordProblem,
-    readable_rows,
-)
-from shotwatch_shots.vocabulary import DeviceKind, FileReason, SkipReason
+from shotwatch_shots.records import NO_STATE, BlockRef, DeviceRecords, ReadRecords
+from shotwatch_shots.vocabulary import FileReason, SkipReason
 
 FRAME_HEADER_BYTES = 8
 """Size of the header of every message: its length, little-endian."""
@@ -68,23 +60,16 @@ def cpu_seconds(size: int) -> float:
     return min(_MIN_CPU_SECONDS + size / _BYTES_PER_CPU_SECOND, _MAX_CPU_SECONDS)
 
 
-class ReadDevice(Columnar):
-    """The records of one device group; the columns are those of `DeviceRecords`."""
+class ReadDevice(ReadRecords):
+    """The records of one device group, whose name can be part of a key."""
 
     device: str = Field(pattern=r"^[^/]+$", max_length=MAX_NAME_BYTES)
-    kind: DeviceKind
-    series: ShotSeries
-    times: Integers
-    states: list[str]
-    state: Integers
-    problems: list[RecordProblem]
-    digest: Annotated[Digest, Field(discriminator="role")] | None
 
     def block(self, arrays: dict[str, Array]) -> Block:
         """Return the block of these records; `arrays` are its columns of data."""
         states: list[str | None] = [*self.states, None]  # NO_STATE is the last entry
-        readable = readable_rows(self.problems, len(self.times))
-        return Block(self.device, self.times, [states[n] for n in self.state.tolist()], readable, arrays)
+        stated = [states[number] for number in self.state.tolist()]
+        return Block(self.device, self.times, stated, self.readable, arrays)
 
     def records(self, block: BlockRef) -> DeviceRecords:
         """Return the message; the block must be in the store."""

@@ -159,7 +159,7 @@ class ReaderPool:
             if isinstance(outcome, ReadFile):
                 require_possible(outcome, request, self._facility, workspace.written_bytes)
         except ValueError as problem:
-            raise _Mishap(FileReason.CRASHES_READER, f"gave an impossible answer: {problem}") from problem
+            raise _Mishap(FileReason.CRASHES_READER, f"sent an impossible reply: {problem}") from problem
 
     async def _replaced(self, reader: "_Reader | None") -> "_Reader":
         if reader is not None:
@@ -168,7 +168,7 @@ class ReaderPool:
         self._readers.add(fresh)
         ready = False
         try:
-            await fresh.greet(self._facility, self._memory_bytes)
+            await fresh.configure(self._facility, self._memory_bytes)
             ready = True
             return fresh
         finally:
@@ -229,25 +229,25 @@ class _Reader:
             )
         return cls(process, ours)
 
-    async def greet(self, facility: Facility, memory_bytes: int) -> None:
+    async def configure(self, facility: Facility, memory_bytes: int) -> None:
         """Send the facility and the memory limit, and wait until the reader is ready.
 
         Raises:
             SettingsError: it cannot be confined.
             Retry: it does not start.
         """
-        greeting = self._process.stdin
-        assert greeting is not None
-        greeting.write(framed(pickle.dumps((facility, memory_bytes))))
+        stdin = self._process.stdin
+        assert stdin is not None
+        stdin.write(framed(pickle.dumps((facility, memory_bytes))))
         try:
             async with asyncio.timeout(START_SECONDS):
-                await greeting.drain()
+                await stdin.drain()
                 refusal = await self._reply()
         except (TimeoutError, asyncio.IncompleteReadError, ConnectionError) as error:
             raise Retry("no reader process starts") from error
         if refusal:
             raise SettingsError(f"{refusal.decode()}; {_REMEDY}")
-        greeting.close()
+        stdin.close()
 
     async def ask(
         self, request: Request, workspace: Workspace, cpu_seconds_left: float, seconds: float
@@ -265,9 +265,9 @@ class _Reader:
         except TimeoutError as error:
             raise _Mishap(FileReason.TOO_SLOW, f"took longer than {seconds:g} s") from error
         except (asyncio.IncompleteReadError, ConnectionError) as error:
-            raise await self._death() from error
+            raise await self._end_reason() from error
         except ValidationError as error:
-            raise _Mishap(FileReason.CRASHES_READER, "gave an answer that is none") from error
+            raise _Mishap(FileReason.CRASHES_READER, "sent a reply that is malformed") from error
         if isinstance(outcome, Failed) and outcome.cause == "memory":
             raise _Mishap(FileReason.TOO_LARGE, outcome.detail)
         return outcome
@@ -286,7 +286,7 @@ class _Reader:
             raise _Mishap(FileReason.TOO_LARGE, f"announced a reply of {length} bytes")
         return await replies.readexactly(length)
 
-    async def _death(self) -> _Mishap:
+    async def _end_reason(self) -> _Mishap:
         code = await self._process.wait()
         if code == -signal.SIGPROF:
             return _Mishap(FileReason.TOO_SLOW, "took more CPU time than a file of its size may")

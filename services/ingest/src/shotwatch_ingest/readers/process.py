@@ -49,10 +49,10 @@ def main() -> None:
     """Answer requests until the service closes its end. The facility and the memory limit come first."""
     _die_with_the_service()
     requests, replies = socket.socket(fileno=int(sys.argv[1])), os.dup(sys.stdout.fileno())
-    facility, memory_bytes = _greeting()
-    _import_what_is_imported_late()
+    facility, memory_bytes = _read_configuration()
+    _import_lazy_modules()
     _limit_memory(memory_bytes)
-    _silence()
+    _discard_output()
     try:
         enter_sandbox()
     except SandboxError as error:
@@ -113,14 +113,14 @@ def _stored(snapshot: Snapshot, blocks: int) -> ReadFile:
     return read_file(snapshot)
 
 
-def _greeting() -> tuple[Facility, int]:
-    with sys.stdin.buffer as greeting:
-        length = int.from_bytes(greeting.read(FRAME_HEADER_BYTES), "little")
-        facility, memory_bytes = pickle.loads(greeting.read(length))  # noqa: S301  the service wrote it
+def _read_configuration() -> tuple[Facility, int]:
+    with sys.stdin.buffer as stdin:
+        length = int.from_bytes(stdin.read(FRAME_HEADER_BYTES), "little")
+        facility, memory_bytes = pickle.loads(stdin.read(length))  # noqa: S301  the service wrote it
     return facility, memory_bytes
 
 
-def _import_what_is_imported_late() -> None:
+def _import_lazy_modules() -> None:
     """Call functions that import modules at their first call: in the sandbox no module can be opened."""
     printable("\0")
     codecs.lookup("ascii")
@@ -136,7 +136,7 @@ def _limit_memory(memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
-def _silence() -> None:
+def _discard_output() -> None:
     """Discard what libraries print, because it may contain anything from a file."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for printed in (sys.stdout, sys.stderr):

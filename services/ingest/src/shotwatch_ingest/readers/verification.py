@@ -5,7 +5,7 @@ hold: every name, number and length is checked against the facility file and aga
 reply. Whatever bytes it wrote as columns, they are numbers of the expected types.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import chain
 
 import numpy as np
@@ -22,21 +22,16 @@ from shotwatch_ingest.domain.snapshot import (
     record_bytes,
 )
 from shotwatch_ingest.readers.exchange import ReadDevice, ReadFile, Request, written_columns
+from shotwatch_shots.device_kinds import DEVICE_KINDS
 from shotwatch_shots.facility import Facility, FileName
 from shotwatch_shots.place import ShotSeries
-from shotwatch_shots.records import NO_STATE, EnergyDigest, ImageDigest, SpectrumDigest
-from shotwatch_shots.vocabulary import DeviceKind, SkipReason
+from shotwatch_shots.records import NO_STATE
+from shotwatch_shots.vocabulary import SkipReason
 
 _MAX_TEXT = 4096
 """Maximum number of characters of a text in a reply; those that a reader makes are shorter."""
 _BYTES_PER_ESCAPE = 4
 """Number of characters in which a byte of a state is displayed, at most: `\\x1b`."""
-_DIGESTS: Mapping[DeviceKind, type[object]] = {
-    DeviceKind.CAMERA: ImageDigest,
-    DeviceKind.SPECTRO: SpectrumDigest,
-    DeviceKind.ENERGY_METER: EnergyDigest,
-    DeviceKind.OTHER: type(None),
-}
 
 
 def require_possible(found: ReadFile, request: Request, facility: Facility, written_bytes: int) -> None:
@@ -85,7 +80,8 @@ def _require_consistent(device: ReadDevice, facility: Facility) -> None:
     _require(len(device.problems) <= most, f"has {len(device.problems)} problems")
     _require_within(np.array([problem.row for problem in device.problems], np.int64), 0, count)
     _require_texts(problem.detail for problem in device.problems)
-    _require(isinstance(device.digest, _DIGESTS[device.kind]), "has another kind of digest")
+    expected = DEVICE_KINDS[device.kind].digest or type(None)
+    _require(isinstance(device.digest, expected), "has another kind of digest")
     for name, values in device.digest or ():
         _require(name == "role" or len(values) == count, f"has {len(values)} {name} of {count} records")
 

@@ -70,7 +70,7 @@ class Access:
         if not self.required:
             return ANYBODY
         if not credential:
-            raise NotAdmitted("show an API key or a token: `Authorization: Bearer …`")
+            raise NotAdmitted("send an API key or a token: `Authorization: Bearer …`")
         if credential.startswith(PREFIX) or self.issuer is None:
             return self._holder(credential)
         claims = await self.issuer.verify(credential)

@@ -60,7 +60,7 @@ async def _caller(request: Request, sources: From, bearer: _Bearer, cookie: _Coo
         NotAdmitted: the caller is not known.
         TooMany: the caller exceeds the rate limit; unknown callers are limited by address.
     """
-    with limited_strangers(request, sources):
+    with limited_unknown_callers(request, sources):
         caller = await _admitted(request, sources, bearer, cookie)
     request.state.caller = caller.name
     count_for_caller(request, sources, caller, 1 if request.method in SAFE_METHODS else CHANGE_TOKENS)
@@ -90,7 +90,7 @@ def count_for_caller(request: Request, sources: ApiSources, caller: Caller, toke
 
 
 @contextmanager
-def limited_strangers(request: Request, sources: ApiSources) -> Iterator[None]:
+def limited_unknown_callers(request: Request, sources: ApiSources) -> Iterator[None]:
     """Count the request for its address if the block does not identify a known caller.
 
     Credentials are checked first, so that a caller with valid ones is admitted however many requests of
@@ -183,7 +183,7 @@ def require_own_name(request: Request) -> None:
         NotAdmitted: it was called by another name than a loopback one.
     """
     if not is_loopback(request.url.hostname or ""):
-        raise NotAdmitted("an API without keys answers to localhost and loopback addresses alone", shown=True)
+        raise NotAdmitted("an API without keys answers only at localhost and loopback addresses", shown=True)
 
 
 def require_same_origin(request: Request) -> None:
@@ -198,8 +198,8 @@ def require_same_origin(request: Request) -> None:
     origin, own = request.headers.get("origin", ""), f"{request.url.scheme}://{request.headers.get('host')}"
     if not _same_origin(origin, own):
         raise NotAdmitted(
-            f"the cookie counts for pages of {own} alone; others send `Authorization`. If a proxy ends TLS, "
-            "name it in SHOTWATCH_QUERY_PROXIES",
+            f"the cookie is accepted from pages of {own} only; other clients send `Authorization`. "
+            "If a proxy terminates TLS, list it in SHOTWATCH_QUERY_PROXIES",
             shown=True,
         )
 
@@ -219,5 +219,5 @@ def _parts_of(origin: str) -> tuple[str, str, int | None]:
     """
     parts = urlsplit(origin)
     if not parts.hostname or "@" in parts.netloc or origin != f"{parts.scheme}://{parts.netloc}":
-        raise ValueError(f"{origin} is no origin")
+        raise ValueError(f"{origin} is not an origin")
     return parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)

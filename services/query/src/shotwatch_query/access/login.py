@@ -11,7 +11,7 @@ from shotwatch_query.access.guard import (
     cookie_name,
     count_for_caller,
     limit,
-    limited_strangers,
+    limited_unknown_callers,
     require_same_origin,
 )
 from shotwatch_query.errors import NotAdmitted
@@ -53,11 +53,11 @@ async def log_in(request: Request, sources: From, following: Next = "/docs") -> 
         NotAdmitted: the form was sent by a page of another site.
         TooMany: too many logins failed at this address, or the caller exceeds the rate limit.
     """
-    with limited_strangers(request, sources):
+    with limited_unknown_callers(request, sources):
         require_same_origin(request)
     key = _key_in(await request.body())
     try:
-        with limited_strangers(request, sources):
+        with limited_unknown_callers(request, sources):
             caller = await sources.access.caller(key)
     except NotAdmitted as error:
         return _form(following, str(error), 401)

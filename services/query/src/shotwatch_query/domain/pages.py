@@ -62,9 +62,9 @@ class PageCursor:
                 raise ValueError("too long")
             start, end, time, id_ = json.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
         except (ValueError, TypeError, RecursionError) as error:
-            raise ValueError("not one that this service gave out") from error
+            raise ValueError("not a cursor of this service") from error
         if not (all(map(_is_time, (start, end, time))) and isinstance(id_, str)):
-            raise ValueError("not one that this service gave out")
+            raise ValueError("not a cursor of this service")
         return cls(Span(start, end), Position(time, id_))
 
 

@@ -8,6 +8,7 @@ from typing import Self
 
 from shotwatch_query.limits.memory import Memory
 from shotwatch_query.limits.rates import Rates
+from shotwatch_query.limits.searches import Searches
 from shotwatch_query.settings import QuerySettings
 
 
@@ -21,6 +22,8 @@ class Limits:
     """The request rate of addresses without a valid key or token."""
     memory: Memory
     """The memory for responses that are being made."""
+    searches: Searches
+    """The searches of tables, by caller."""
 
     @classmethod
     def of(cls, settings: QuerySettings) -> Self:
@@ -28,4 +31,5 @@ class Limits:
             Rates(settings.query_requests_per_second, "SHOTWATCH_QUERY_REQUESTS_PER_SECOND"),
             Rates(settings.query_strangers_per_second, "SHOTWATCH_QUERY_STRANGERS_PER_SECOND"),
             Memory(),
+            Searches(),
         )

@@ -32,8 +32,8 @@ from shotwatch_query.records import StoredRecord, find_record, values_of_record
 from shotwatch_query.reservation import Room
 from shotwatch_query.schema import Instant, Schema
 from shotwatch_query.sources import ApiSources, From
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.identity import residual_key
-from shotwatch_shots.vocabulary import DeviceKind
 
 router = APIRouter(prefix="/shots/{shot}/devices/{device}", tags=["records"])
 

@@ -5,8 +5,8 @@ from pydantic import Field
 
 from shotwatch_query.schema import DEVICE, Schema, Where
 from shotwatch_query.sources import From
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.facility import ExpectedDevices, Facility
-from shotwatch_shots.vocabulary import DeviceKind
 
 router = APIRouter(tags=["facility"])
 

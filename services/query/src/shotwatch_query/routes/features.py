@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from pydantic import BeforeValidator, Field
 
 from shotwatch_query.schema import Schema
-from shotwatch_shots.features import FEATURE_SPECS
+from shotwatch_shots.features.catalogue import FEATURE_SPECS
 
 router = APIRouter(tags=["features"])
 

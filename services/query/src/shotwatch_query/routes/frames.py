@@ -20,10 +20,10 @@ from shotwatch_query.errors import NotFound
 from shotwatch_query.parameters import DeviceName, Moment, Parameters
 from shotwatch_query.reservation import Room
 from shotwatch_query.sources import ApiSources, From
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.facility import ExpectedDevices
 from shotwatch_shots.pulses import shot_id
 from shotwatch_shots.shot import JudgedShot, ShotFilter
-from shotwatch_shots.vocabulary import DeviceKind
 
 router = APIRouter(prefix="/devices/{device}", tags=["devices"])
 MOST_SHOTS = 1000

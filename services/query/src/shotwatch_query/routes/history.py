@@ -16,7 +16,7 @@ from shotwatch_query.parameters import DeviceName, FeatureName, SpanParameters, 
 from shotwatch_query.reservation import Room
 from shotwatch_query.schema import DEVICE, Instant, Schema
 from shotwatch_query.sources import From
-from shotwatch_shots.features import FEATURE_SPECS
+from shotwatch_shots.features.catalogue import FEATURE_SPECS
 from shotwatch_shots.pulses import window_length_ms
 
 router = APIRouter(prefix="/devices/{device}", tags=["devices"])

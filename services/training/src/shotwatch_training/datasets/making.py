@@ -18,9 +18,9 @@ from shotwatch_common.block import Block
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.fetching import BlockGone, fetch_block
 from shotwatch_physics.energy import measure_energies
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.facility import Facility
 from shotwatch_shots.records import BlockRef
-from shotwatch_shots.vocabulary import DeviceKind
 from shotwatch_training.datasets.choosing import DatasetSources, Plan, choose, find_raw_objects, plan
 from shotwatch_training.datasets.store import DatasetError, DatasetStore, shard_key
 from shotwatch_training.domain.manifest import (

@@ -39,7 +39,7 @@ class DatasetStore:
             DatasetError: the name cannot be used.
         """
         if not _NAME.fullmatch(name):
-            raise DatasetError(f"{name!r} is no name: use small letters, digits and . _ -")
+            raise DatasetError(f"{name!r} is not a valid name: use small letters, digits and . _ -")
         await self.objects.ensure_buckets(self.bucket)
         if await self.objects.etag(self.bucket, f"{name}/{_MANIFEST}") is not None:
             raise DatasetError(

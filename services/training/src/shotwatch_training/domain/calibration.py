@@ -9,7 +9,7 @@ from shotwatch_detector.evidence import distinct_frames, independent_blocks
 from shotwatch_detector.frames import ReferenceFrame
 from shotwatch_detector.scoring import CameraReference, learn_camera, score_frames
 from shotwatch_detector.statistics import Baseline, measure_baseline
-from shotwatch_shots.features import INDICATORS
+from shotwatch_shots.features.catalogue import INDICATORS
 from shotwatch_training.domain.history import History
 from shotwatch_training.domain.members import DeviceBaselines, Measured, with_members
 from shotwatch_training.domain.split import TimeSplit

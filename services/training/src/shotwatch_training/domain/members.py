@@ -11,7 +11,7 @@ import numpy as np
 from shotwatch_detector.arrays import Features, Values
 from shotwatch_detector.questions import effective_members
 from shotwatch_detector.statistics import Baseline
-from shotwatch_shots.features import INDICATORS
+from shotwatch_shots.features.catalogue import INDICATORS
 from shotwatch_shots.vocabulary import AnomalyKind
 from shotwatch_training.domain.history import Times
 

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_shots.batch import Member, ShotBatch
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.place import NO_LEVEL
 from shotwatch_shots.pulses import instant
 from shotwatch_shots.records import BlockRef
 from shotwatch_shots.shot import JudgedShot
-from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
+from shotwatch_shots.vocabulary import AnomalyKind
 from shotwatch_training.domain.manifest import Column, Group, Query, Record
 from shotwatch_training.domain.split import evenly
 

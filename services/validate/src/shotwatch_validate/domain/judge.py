@@ -8,16 +8,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from shotwatch_shots.device_kinds import ImageDigest
 from shotwatch_shots.facility import Facility, StatePolicy
 from shotwatch_shots.records import (
     MOST_DETAILED_REASONS,
     NO_STATE,
     VALID,
     DeviceRecords,
-    ImageDigest,
     JudgedRecords,
     RecordColumns,
-    readable_rows,
     reason_code,
 )
 from shotwatch_shots.vocabulary import RecordReason
@@ -41,14 +40,14 @@ def judge(
         if refused.any():
             verdict[refused] = reason_code(reasons, reason)
     shared = {name: getattr(records, name) for name in RecordColumns.model_fields}
-    return JudgedRecords(**shared, reasons=reasons, verdict=verdict)
+    return JudgedRecords(**shared, block=records.block, reasons=reasons, verdict=verdict)
 
 
 def last_fingerprint(records: DeviceRecords) -> int | None:
     """Return the fingerprint of the last frame that could be read; None for devices without frames."""
     if not isinstance(records.digest, ImageDigest):
         return None
-    fingerprints = records.digest.fingerprint[readable_rows(records.problems, len(records.state))]
+    fingerprints = records.digest.fingerprint[records.readable]
     return int(fingerprints[-1]) if len(fingerprints) else None
 
 
@@ -61,8 +60,7 @@ def _findings(
     yield from _problems(records, of_state=False)
     if records.digest is not None:
         datasets = facility.device_type(records.device).datasets
-        readable = readable_rows(records.problems, len(records.state))
-        context = Context(datasets, facility.frames, readable, previous_fingerprint)
+        context = Context(datasets, facility.frames, records.readable, previous_fingerprint)
         yield from broken_rules(records.digest, context)
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shotwatch_shots.device_kinds import Digest, EnergyDigest, ImageDigest, SpectrumDigest
 from shotwatch_shots.facility import Dataset, FramePolicy
-from shotwatch_shots.records import Digest, EnergyDigest, ImageDigest, SpectrumDigest
 from shotwatch_shots.vocabulary import RecordReason
 
 Mask = NDArray[np.bool_]
@@ -68,7 +68,7 @@ def _frame_range(frames: ImageDigest, context: Context) -> tuple[Mask, str]:
 
 
 def _not_finite(spectra: SpectrumDigest, _context: Context) -> tuple[Mask, str]:
-    return ~np.isfinite(spectra.total), "an intensity is no finite number"
+    return ~np.isfinite(spectra.total), "an intensity is not a finite number"
 
 
 def _no_spectrum(spectra: SpectrumDigest, _context: Context) -> tuple[Mask, str]:

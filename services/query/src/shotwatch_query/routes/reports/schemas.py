@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from shotwatch_query.schema import DEVICE, Instant, Schema, Where
-from shotwatch_shots.vocabulary import CalibrationKind, DeviceKind
+from shotwatch_shots.device_kinds import DeviceKind
+from shotwatch_shots.vocabulary import CalibrationKind
 
 
 class CalibrationSummary(Schema):

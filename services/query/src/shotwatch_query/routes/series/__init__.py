@@ -31,8 +31,8 @@ from shotwatch_query.routes.series.schemas import (
 )
 from shotwatch_query.schema import DEVICE
 from shotwatch_query.sources import ApiSources, From
-from shotwatch_shots.features import FEATURE_SPECS
-from shotwatch_shots.vocabulary import DeviceKind
+from shotwatch_shots.device_kinds import DeviceKind
+from shotwatch_shots.features.catalogue import FEATURE_SPECS
 
 router = APIRouter(prefix="/devices/{device}", tags=["devices"])
 WIDEST_FILTER_SHOTS = 1200

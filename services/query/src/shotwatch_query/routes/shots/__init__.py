@@ -29,7 +29,7 @@ from shotwatch_query.routes.shots.schemas import (
 )
 from shotwatch_query.sources import ApiSources, From
 from shotwatch_shots.event import AnomalyEvent
-from shotwatch_shots.features import FEATURE_SPECS
+from shotwatch_shots.features.catalogue import FEATURE_SPECS
 from shotwatch_shots.features.spec import FeatureSpec
 from shotwatch_shots.pulses import instant
 from shotwatch_shots.shot import JudgedShot, ShotFilter

@@ -6,8 +6,9 @@ from pydantic import Field
 
 from shotwatch_query.schema import DEVICE, SHOT_ID, Instant, Schema, Where
 from shotwatch_shots.batch import MemberRecord
+from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.event import ModelRef
-from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind, Severity
+from shotwatch_shots.vocabulary import AnomalyKind, Severity
 
 
 class ShotSummary(Where):
@@ -19,12 +20,12 @@ class ShotSummary(Where):
     complete: bool = Field(description="Every kind of device of the place is there with a valid record.")
     missing: list[str] = Field(description="Devices without a record in this shot.")
     score: float | None = Field(
-        description="Score: -log10 of the probability that a usual shot deviates as much anywhere; 4.6 is "
+        description="Score: -log10 of the probability that a normal shot deviates as much anywhere; 4.6 is "
         "once an hour at 10 Hz. Null when no model scored it."
     )
-    threshold: float | None = Field(description="From where on a score is an anomaly.")
+    threshold: float | None = Field(description="A score above this is an anomaly.")
     kinds: list[AnomalyKind] = Field(description="Kinds of anomalies of its newest revision.")
-    severity: Severity | None = Field(description="The gravest of its anomalies.")
+    severity: Severity | None = Field(description="The highest severity of its anomalies.")
 
 
 class ShotPage(Schema):

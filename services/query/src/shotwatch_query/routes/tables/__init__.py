@@ -1,6 +1,7 @@
 """Tables of shots: search by value, derived columns, and aggregates by time."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from time import monotonic
 from typing import Annotated
@@ -12,6 +13,7 @@ from shotwatch_common.tables.aggregation import PeriodTooLong, aggregated, with_
 from shotwatch_common.tables.parts import TablePart
 from shotwatch_common.tables.schema import TableColumn
 from shotwatch_common.tables.search import TablePage, TableSearch, first_rows
+from shotwatch_query.access.guard import Known
 from shotwatch_query.answers import LargeResponse, Responses, streamed
 from shotwatch_query.domain.pages import PageCursor, Position
 from shotwatch_query.domain.tables import table_arrow, table_csv, table_json, table_parquet
@@ -57,7 +59,9 @@ TABLE_RESPONSES: Responses = {
 
 
 @router.get("", summary="Search shots by value", response_class=Response, responses=TABLE_RESPONSES)
-async def search_table(sources: From, room: Room, asked: Annotated[TableParameters, Query()]) -> Response:
+async def search_table(
+    sources: From, room: Room, caller: Known, asked: Annotated[TableParameters, Query()]
+) -> Response:
     """Return the shots of a place for which an expression is true, with any columns, in order of time.
 
     Shots of closed hours are read from files, newer ones from the database; each shot comes once. Without
@@ -80,16 +84,17 @@ async def search_table(sources: From, room: Room, asked: Annotated[TableParamete
         ),
         question.aggregates,
     )
-    plan = await sources.tables.plan(expected.place, search)
-    require_affordable(plan, question, asked.every)
     limit = min(asked.limit, MOST_RETURNED // len(question.columns))
-    await reserve(room, plan, question, limit)
-    if question.aggregates:
-        table = await sources.tables.run(plan, partial(_aggregates, search, question, asked.every))
-        return _written(asked.form, expected, question, table, None)
-    found = await sources.tables.run(plan, partial(_rows, search, question, limit))
+    async with sources.limits.searches.turn_of(caller.name):
+        plan = await sources.tables.plan(expected.place, search)
+        require_affordable(plan, question, asked.every)
+        await reserve(room, plan, question, limit)
+        if question.aggregates:
+            table = await sources.tables.run(plan, partial(_aggregates, search, question, asked.every))
+            return await _written(asked.form, expected, question, table, None)
+        found = await sources.tables.run(plan, partial(_rows, search, question, limit))
     following = None if found.next_ms is None else PageCursor(page.span, Position(found.next_ms, "")).encode()
-    return _written(asked.form, expected, question, found.rows, following)
+    return await _written(asked.form, expected, question, found.rows, following)
 
 
 @router.get("/columns", summary="Columns of a table", responses={404: {}})
@@ -154,7 +159,7 @@ def _in_time(parts: Iterator[TablePart]) -> Iterator[TablePart]:
         yield part
 
 
-def _written(
+async def _written(
     form: TableFormat,
     expected: ExpectedDevices,
     question: TableQuestion,
@@ -164,13 +169,16 @@ def _written(
     about = {"place": str(expected.place), "interval": expected.interval, "next": following}
     described = _descriptions(question, table.column_names)
     table = _with_metadata(table, described, about)
-    write: Mapping[TableFormat, Callable[[], Response]] = {
-        TableFormat.JSON: lambda: streamed(table_json(table, about, described), "application/json"),
-        TableFormat.CSV: lambda: streamed(table_csv(table), "text/csv"),
-        TableFormat.ARROW: lambda: streamed(table_arrow(table), ARROW_TYPE),
-        TableFormat.PARQUET: lambda: LargeResponse(table_parquet(table), media_type=PARQUET_TYPE),
-    }
-    response = write[form]()
+    response: Response
+    match form:
+        case TableFormat.JSON:
+            response = streamed(table_json(table, about, described), "application/json")
+        case TableFormat.CSV:
+            response = streamed(table_csv(table), "text/csv")
+        case TableFormat.ARROW:
+            response = streamed(table_arrow(table), ARROW_TYPE)
+        case TableFormat.PARQUET:
+            response = LargeResponse(await asyncio.to_thread(table_parquet, table), media_type=PARQUET_TYPE)
     if following is not None:
         response.headers[NEXT_HEADER] = following
     return response

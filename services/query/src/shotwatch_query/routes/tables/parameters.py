@@ -71,6 +71,6 @@ class TableParameters(SpanParameters):
     cursor: str | SkipJsonSchema[None] = Field(
         None,
         max_length=LONGEST_CURSOR,
-        description="`next` of the page before. It holds the span too: `from` and `to` no longer count.",
+        description="`next` of the page before. It contains the span: `from` and `to` are ignored.",
     )
     form: TableFormat = Field(TableFormat.JSON, alias="format", description="How the table is written.")
