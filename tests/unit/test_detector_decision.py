@@ -142,14 +142,26 @@ def test_a_hot_spot_states_where_it_is_and_is_critical() -> None:
 
 
 @pytest.mark.parametrize(
-    ("feature", "kind"), [("centroid_x", AnomalyKind.POINTING), ("d4sigma_major", AnomalyKind.BEAM_SIZE)]
+    ("feature", "change", "kind"),
+    [("centroid_x", 2.4, AnomalyKind.POINTING), ("d4sigma_major", 5.0, AnomalyKind.BEAM_SIZE)],
 )
-def test_a_beam_that_moved_or_grew_is_not_a_hot_spot_too(feature: str, kind: AnomalyKind) -> None:
+def test_a_beam_that_moved_or_grew_is_not_a_hot_spot_too(
+    feature: str, change: float, kind: AnomalyKind
+) -> None:
     features = normal_features()
-    for name, sigmas in ((feature, 20.0), ("hot_spot", 40.0), ("residual", 40.0)):
+    for name, sigmas in (("hot_spot", 40.0), ("residual", 40.0)):
         deviate(features, "Camera-1", name, sigmas)
+    features["Camera-1"][feature][7] = CENTRES["Camera-1"][feature] + change
     (finding,) = decide(features).findings
     assert finding.kind is kind
+
+
+def test_a_dangerous_hot_spot_that_moves_the_centre_of_light_a_little_is_reported_all_the_same() -> None:
+    features = normal_features()
+    deviate(features, "Camera-1", "hot_spot", 40)
+    features["Camera-1"]["centroid_x"][7] = CENTRES["Camera-1"]["centroid_x"] + 0.6
+    found = {finding.kind: finding.severity for finding in decide(features).findings}
+    assert found == {AnomalyKind.HOT_SPOT: Severity.CRITICAL, AnomalyKind.POINTING: Severity.INFO}
 
 
 def test_light_that_one_camera_loses_follows_from_its_profile_and_what_all_lose_does_not() -> None:

@@ -34,7 +34,8 @@ CAUSES: Mapping[AnomalyKind, frozenset[AnomalyKind]] = {
 """A kind is not reported for a device that shows one of its causes: it is only a consequence of that cause.
 
 A beam that moved or changed its size leaves light where there was none before. A spot of a few pixels does
-not hold enough light to move the beam.
+not hold enough light to move the beam far. So a critical deviation is no consequence of one that is too small
+to be a warning.
 """
 
 _SPOTS = frozenset({AnomalyKind.HOT_SPOT, AnomalyKind.PROFILE})
@@ -149,7 +150,9 @@ def _findings(
         key=lambda column: _sort_key(column, shot),
         reverse=True,
     )
-    own_causes = [column for column in anomalous if not _follows(column, anomalous, features, shot)]
+    own_causes = [
+        column for column in anomalous if not _follows(column, anomalous, features, shot)
+    ] or anomalous  # Each is a consequence of another one: nobody knows which is the cause.
     for kind in dict.fromkeys(column.kind for column in own_causes):
         if kind is not None:
             leading = [column for column in own_causes if column.kind is kind]
@@ -163,13 +166,17 @@ def _follows(
     if column.kind is None:
         return False
     own, common = CAUSES.get(column.kind, frozenset()), COMMON_CAUSES.get(column.kind, frozenset())
+    critical = _severity(column, features, shot) is Severity.CRITICAL
     on_device = [other for other in anomalous if other.device == column.device]
     if column.kind in _SPOTS and _is_smaller_spot(column, on_device, features, shot):
         return True
-    return any(
-        (other.device == column.device and (other.kind in own or _outweighs(other, column, anomalous, shot)))
-        or other.kind in common
-        for other in anomalous
+    if any(
+        other.kind in own and not (critical and _severity(other, features, shot) is Severity.INFO)
+        for other in on_device
+    ):
+        return True
+    return any(_outweighs(other, column, anomalous, shot) for other in on_device) or any(
+        other.kind in common for other in anomalous
     )
 
 
@@ -200,11 +207,7 @@ def _has_place(column: FeatureColumn) -> bool:
 def _largest(columns: Sequence[FeatureColumn], features: Mapping[str, Features], shot: int) -> float:
     """Return the largest share of the peak of the deviations that have a place on the frame."""
     return max(
-        (
-            abs(size_of(_contribution(column, shot), _measured(column, features, shot)))
-            for column in columns
-            if _has_place(column)
-        ),
+        (abs(_size(column, features, shot)) for column in columns if _has_place(column)),
         default=0.0,
     )
 
@@ -276,14 +279,17 @@ def _gravest(
     The strongest deviation is not always the most urgent: the middle of a hot spot is a bright pixel, too,
     of which less than 27 % of the peak is no danger.
     """
-    severities = [
-        severity_of_deviation(
-            column.feature, size_of(_contribution(column, shot), _measured(column, features, shot))
-        )
-        for column in leading
-    ]
+    severities = [_severity(column, features, shot) for column in leading]
     worst = max(severities, key=_SEVERITIES.index)
     return worst, leading[severities.index(worst)]
+
+
+def _severity(column: FeatureColumn, features: Mapping[str, Features], shot: int) -> Severity:
+    return severity_of_deviation(column.feature, _size(column, features, shot))
+
+
+def _size(column: FeatureColumn, features: Mapping[str, Features], shot: int) -> float:
+    return size_of(_contribution(column, shot), _measured(column, features, shot))
 
 
 def _measured(column: FeatureColumn, features: Mapping[str, Features], shot: int) -> dict[str, float]:
