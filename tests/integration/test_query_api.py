@@ -39,6 +39,7 @@ from shotwatch_common.clock import epoch_now
 from shotwatch_query.service import create_app
 from shotwatch_query.sources import ApiSources
 from shotwatch_shots.batch import ShotBatch
+from shotwatch_shots.durations import DAY_MS
 from shotwatch_shots.event import AnomalyEvent, ModelRef
 from shotwatch_shots.features.catalogue import FEATURE_SPECS
 from shotwatch_shots.feedback import ShotLabels, Snooze
@@ -46,7 +47,7 @@ from shotwatch_shots.identity import residual_key
 from shotwatch_shots.models import ModelLoad
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.reconciliation.outcome import Imbalance, Outcome
-from shotwatch_shots.reconciliation.slices import DAY_MS, INBOX, Equality, Reconciled, Slice
+from shotwatch_shots.reconciliation.slices import INBOX, Equality, Reconciled, Slice
 from shotwatch_shots.shot import ShotVerdict
 from shotwatch_shots.vocabulary import AnomalyKind, ModelAlias
 

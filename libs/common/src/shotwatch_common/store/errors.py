@@ -15,6 +15,8 @@ UNKNOWN_KEYS = {"InvalidAccessKeyId", "SignatureDoesNotMatch"}
 """Error codes: the store does not know the access key, or the secret key does not match it."""
 _ABSENT = {"NoSuchKey", "NoSuchObject", "NoSuchVersion", f"HTTP {HTTPStatus.NOT_FOUND}"}
 _PART = r"<{0}>([^<]*)</{0}>"
+MOST_KEY_BYTES = 1024
+"""Maximum length of a key in S3."""
 
 REFUSED = (S3Error, InvalidResponseError)
 """The client raises the latter for an error response whose content type it cannot read."""
@@ -45,9 +47,10 @@ class RequestRefused(Exception):
 async def translated(bucket: str, key: str) -> AsyncIterator[None]:
     """Raise ObjectGone, BucketMissing or Retry in place of the errors that the client raises.
 
-    No object can have a key with a part `.` or `..`: the client and most stores refuse such keys.
+    No object can have a key with a part `.` or `..`, or one of more than MOST_KEY_BYTES: the client and most
+    stores refuse such keys.
     """
-    if not {".", ".."}.isdisjoint(key.split("/")):
+    if len(key.encode(errors="replace")) > MOST_KEY_BYTES or not {".", ".."}.isdisjoint(key.split("/")):
         raise ObjectGone(f"{bucket}/{key}: no object can have this key")
     try:
         yield
