@@ -38,12 +38,13 @@ from shotwatch_history.settings import HistorySettings
 from shotwatch_operations.reconciliation.collecting import Collector
 from shotwatch_operations.reconciliation.context import Allowances
 from shotwatch_operations.reconciliation.reconciler import Reconciler
+from shotwatch_shots.durations import DAY_MS
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.identity import calibration_key
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms, shot_id, window_id
 from shotwatch_shots.reconciliation.outcome import Imbalance
-from shotwatch_shots.reconciliation.slices import BEGINNING, DAY_MS, INBOX, Equality, Slice
+from shotwatch_shots.reconciliation.slices import BEGINNING, INBOX, Equality, Slice
 from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import plan_injections
 from shotwatch_simulator.simulation import Simulation, simulate

@@ -158,7 +158,7 @@ async def _good(archive: Archive) -> None:
     await archive.retention.note_deleted(NOW)
     await archive.tables.lease("holder", 60_000)
     await archive.tables.note({(SERIES.place, NOW): [CompletedBatch("batch", WINDOW, NOW)]}, NOW)
-    await archive.tables.doubt([KEY], SERIES.place, NOW, NOW)
+    await archive.tables.check_later([KEY], SERIES.place, NOW, NOW)
     await archive.searches.save(
         "amelie", NamedSearch(name="spots", search=SavedSearch(place=(SERIES.place,)))
     )
@@ -312,7 +312,7 @@ READERS: Mapping[str, Mapping[str, Reader]] = {
         "lease": lambda a: a.tables.lease("holder", 60_000),
         "noted_until": lambda a: a.tables.noted_until(),
         "changed": lambda a: a.tables.changed(),
-        "doubtful": lambda a: a.tables.doubtful(),
+        "to_check": lambda a: a.tables.to_check(),
     },
     "searches": {
         "of_owner": lambda a: a.searches.of_owner("amelie"),

@@ -7,6 +7,7 @@ import pytest
 
 from shotwatch_common.archive import Archive
 from shotwatch_operations.reconciliation.tallying import tally_of
+from shotwatch_shots.durations import DAY_MS, HOUR_MS
 from shotwatch_shots.identity import blocks_id
 from shotwatch_shots.reconciliation.events import compare_events
 from shotwatch_shots.reconciliation.objects import (
@@ -39,7 +40,7 @@ from shotwatch_shots.reconciliation.sides import (
     ValidatedRows,
     WindowOfBatch,
 )
-from shotwatch_shots.reconciliation.slices import DAY_MS, HOUR_MS, INBOX, Equality, Reconciled, Slice
+from shotwatch_shots.reconciliation.slices import INBOX, Equality, Reconciled, Slice
 from shotwatch_shots.reconciliation.summary import summaries_of
 from shotwatch_shots.vocabulary import ObjectState, ShotState
 

@@ -15,10 +15,11 @@ from functools import partial
 
 from shotwatch_common.archive import Archive
 from shotwatch_common.facility_file import load_facility
+from shotwatch_shots.durations import DAY_MS
 from shotwatch_shots.place import Place
 from shotwatch_shots.shot import ShotFilter
 from tools.bench.api import cpu_s
-from tools.bench.queries import DAY_MS, END, FACILITY, enter, fill
+from tools.bench.queries import END, FACILITY, enter, fill
 
 SHOTS, OBJECTS, TURNS = 10_000, 200, 10
 PLACE = ShotFilter(area=Place.parse("LA-A1-11"))

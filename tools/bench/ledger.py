@@ -34,11 +34,11 @@ from shotwatch_operations.reconciliation.context import Allowances
 from shotwatch_operations.reconciliation.reconciler import Reconciler
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.device_kinds import DeviceKind
+from shotwatch_shots.durations import HOUR_MS
 from shotwatch_shots.identity import object_id, raw_key
 from shotwatch_shots.ledger import Entry, JoinFacts, ReadFacts
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import instant
-from shotwatch_shots.reconciliation.slices import HOUR_MS
 from shotwatch_shots.records import BlockRef, JudgedRecords, ObjectRef
 from shotwatch_shots.shot import ShotVerdict
 from shotwatch_shots.vocabulary import ObjectState

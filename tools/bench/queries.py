@@ -37,6 +37,7 @@ from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
 from shotwatch_operations.api_keys import make_key
 from shotwatch_shots.batch import ShotBatch
+from shotwatch_shots.durations import DAY_MS
 from shotwatch_shots.facility import ExpectedDevices
 from shotwatch_shots.ledger import Entry
 from shotwatch_shots.pulses import WINDOW_MS, window_id
@@ -48,7 +49,6 @@ from tools.bench.api import cpu_s
 FACILITY = Path(__file__).parents[2] / "facilities" / "hpls.yaml"
 END = 1_760_000_400_000
 """2025-10-09 09:00 UTC: the end of the last minute with shots."""
-DAY_MS = 86_400_000
 KINDS = (AnomalyKind.POINTING, AnomalyKind.ENERGY, AnomalyKind.MISSING_MEMBER)
 TURNS, PAGE = 20, 50
 _PING_S = 0.005

@@ -12,17 +12,10 @@ from fastapi.routing import APIRoute
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
-from shotwatch_query.domain.pages import (
-    DAY_MS,
-    EARLIEST_MS,
-    HOUR_MS,
-    LATEST_MS,
-    LONGEST_CURSOR,
-    PageCursor,
-    Span,
-)
+from shotwatch_query.domain.pages import EARLIEST_MS, LATEST_MS, LONGEST_CURSOR, PageCursor, Span
 from shotwatch_query.errors import BadRequest
 from shotwatch_query.schema import DEVICE, SHOT_ID
+from shotwatch_shots.durations import DAY_MS, HOUR_MS
 from shotwatch_shots.features.catalogue import FEATURE_SPECS
 from shotwatch_shots.place import Place
 from shotwatch_shots.pulses import epoch_ms

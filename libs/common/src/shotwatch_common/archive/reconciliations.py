@@ -10,9 +10,10 @@ from pymongo import UpdateOne
 from shotwatch_common.archive.driver import Database, Document
 from shotwatch_common.archive.readable import all_readable, id_of, needed, number, numbers, readable_one, text
 from shotwatch_common.archive.secantus_gaps import FIRST_SET, among, at_least
+from shotwatch_shots.durations import DAY_MS
 from shotwatch_shots.reconciliation.outcome import Imbalance, Outcome
 from shotwatch_shots.reconciliation.sides import Tally
-from shotwatch_shots.reconciliation.slices import DAY_MS, INBOX, Equality, Reconciled, Slice
+from shotwatch_shots.reconciliation.slices import INBOX, Equality, Reconciled, Slice
 
 _NAME = "reconciliations"
 _CHANGES = "changes"

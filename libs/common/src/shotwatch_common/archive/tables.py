@@ -37,7 +37,7 @@ class ChangedHour:
 
 
 @dataclass(frozen=True, slots=True)
-class DoubtfulFile:
+class FileToCheck:
     """A file that a manifest may not name, or not any more. If none does when it is due, it is removed."""
 
     key: str
@@ -49,9 +49,9 @@ class DoubtfulFile:
 
 
 class Tables:
-    """Collection `tables`, which is small: changed hours, doubtful files, and two documents.
+    """Collection `tables`, which is small: changed hours, files to check, and two documents.
 
-    A changed hour has the id `hour/{place}/{start}`, and a `version` that each change raises. A doubtful file
+    A changed hour has the id `hour/{place}/{start}`, and a `version` that each change raises. A file to check
     has its key. `writer` is the lease of the only process that writes tables, with its `holder`. `noted` has
     the time up to which changes are noted.
     """
@@ -103,20 +103,20 @@ class Tables:
         """Record that a table has these changes. An hour that has changed again stays."""
         await self._tables.delete_one({"_id": f"hour/{hour.name}", "version": hour.version})
 
-    async def doubt(self, keys: Sequence[str], place: Place, day: int, due_at: int) -> None:
-        """Record that files of a day are to be removed from `due_at` on (epoch ms), unless they are named."""
+    async def check_later(self, keys: Sequence[str], place: Place, day: int, due_at: int) -> None:
+        """Record that files of a day are to be checked from `due_at` on (epoch ms)."""
         about = {"what": "file", "place": str(place), "day": day, "due_at": due_at}
         changes = [UpdateOne({"_id": key}, {"$set": about}, upsert=True) for key in keys]
         if changes:
             await self._tables.bulk_write(changes, ordered=False)
 
-    async def doubtful(self) -> list[DoubtfulFile]:
-        """Return the files that are due."""
+    async def to_check(self) -> list[FileToCheck]:
+        """Return the files whose check is due."""
         due = self._tables.find({"what": "file", "due_at": {"$lt": epoch_now()}})
-        return await all_readable(due, _doubtful, _NAME)
+        return await all_readable(due, _to_check, _NAME)
 
-    async def decided(self, file: DoubtfulFile) -> None:
-        """Record that a file is named, or removed. One that became doubtful again stays."""
+    async def checked(self, file: FileToCheck) -> None:
+        """Record that a file was checked. One whose check was noted again stays."""
         await self._tables.delete_one({"_id": file.key, "due_at": file.due_at})
 
     async def _first_lease(self, holder: str, until: int) -> bool:
@@ -146,9 +146,9 @@ def _held(document: Document) -> tuple[str, int]:
     return text(document["holder"]), number(document["leased_until"])
 
 
-def _doubtful(document: Document) -> DoubtfulFile:
+def _to_check(document: Document) -> FileToCheck:
     place = Place.parse(text(document["place"]))
-    return DoubtfulFile(id_of(document), place, number(document["day"]), number(document["due_at"]))
+    return FileToCheck(id_of(document), place, number(document["day"]), number(document["due_at"]))
 
 
 def _hour(document: Document) -> ChangedHour:

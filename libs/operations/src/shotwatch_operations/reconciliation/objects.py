@@ -7,11 +7,12 @@ from shotwatch_common.archive.known_objects import LAST_CHARACTER
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.store import StoredObject
 from shotwatch_operations.reconciliation.context import PAGE, ReconciliationContext, parts
+from shotwatch_shots.durations import DAY_MS
 from shotwatch_shots.identity import CALIBRATION, NOTE_SUFFIX, RESIDUALS, object_id, reason_key
 from shotwatch_shots.reconciliation.objects import compare_block_folders, compare_folder, compare_inbox
 from shotwatch_shots.reconciliation.outcome import Imbalance, Outcome
 from shotwatch_shots.reconciliation.sides import HeldObject, KnownObject
-from shotwatch_shots.reconciliation.slices import DAY_MS, Slice
+from shotwatch_shots.reconciliation.slices import Slice
 from shotwatch_shots.vocabulary import ObjectState
 
 _TOP = 10_000

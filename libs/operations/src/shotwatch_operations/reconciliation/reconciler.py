@@ -16,16 +16,9 @@ from time import monotonic
 from shotwatch_common.archive import Archive
 from shotwatch_common.clock import epoch_now
 from shotwatch_operations.reconciliation.collecting import Collector
+from shotwatch_shots.durations import DAY_MS, HOUR_MS
 from shotwatch_shots.reconciliation.outcome import NAMED, Outcome
-from shotwatch_shots.reconciliation.slices import (
-    BEGINNING,
-    DAY_MS,
-    HOUR_MS,
-    INBOX,
-    Equality,
-    Reconciled,
-    Slice,
-)
+from shotwatch_shots.reconciliation.slices import BEGINNING, INBOX, Equality, Reconciled, Slice
 
 RECENTLY_MS = 3 * HOUR_MS
 RECHECK_AFTER_MS = DAY_MS

@@ -7,13 +7,13 @@ from shotwatch_common.blocks import rows_in_block
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.store import ObjectGone
 from shotwatch_operations.reconciliation.context import ReconciliationContext, parts
+from shotwatch_shots.durations import DAY_MS
 from shotwatch_shots.identity import block_folder, raw_key, unversioned_raw_key
 from shotwatch_shots.pulses import WINDOW_MS
 from shotwatch_shots.reconciliation.objects import compare_places
 from shotwatch_shots.reconciliation.outcome import Outcome
 from shotwatch_shots.reconciliation.records import Blocks, compare_records
 from shotwatch_shots.reconciliation.sides import Buckets, HeldBlock, KnownObject
-from shotwatch_shots.reconciliation.slices import DAY_MS
 from shotwatch_shots.vocabulary import ObjectState
 
 _FILES_AT_ONCE = 200

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from shotwatch_shots.durations import DAY_MS, HOUR_MS
 from shotwatch_shots.expressions.errors import ExpressionError
 from shotwatch_shots.expressions.parser import Columns, parse_number
 from shotwatch_shots.expressions.tree import Expression
@@ -40,8 +41,8 @@ class AggregatePeriod(StrEnum):
 
 _LENGTHS_MS = {
     AggregatePeriod.MINUTE: 60_000,
-    AggregatePeriod.HOUR: 3_600_000,
-    AggregatePeriod.DAY: 86_400_000,
+    AggregatePeriod.HOUR: HOUR_MS,
+    AggregatePeriod.DAY: DAY_MS,
 }
 
 

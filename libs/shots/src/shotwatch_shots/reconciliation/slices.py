@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from shotwatch_shots.durations import DAY_MS, HOUR_MS
 from shotwatch_shots.pulses import instant, window_start
 from shotwatch_shots.reconciliation.outcome import Imbalance, Outcome
 
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
 BEGINNING = -62_135_596_800_000
 """No slice begins before this time: 0001-01-01 (epoch ms)."""
 

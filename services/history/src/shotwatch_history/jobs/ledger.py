@@ -15,7 +15,8 @@ from shotwatch_history.settings import HistorySettings
 from shotwatch_operations.reconciliation.collecting import Collector
 from shotwatch_operations.reconciliation.context import Allowances
 from shotwatch_operations.reconciliation.reconciler import Reconciler
-from shotwatch_shots.reconciliation.slices import HOUR_MS, Slice
+from shotwatch_shots.durations import HOUR_MS
+from shotwatch_shots.reconciliation.slices import Slice
 
 BUDGET_S = 30.0
 """Time limit in seconds after which a run begins no further check; a check that has begun is finished."""

@@ -12,12 +12,13 @@ from shotwatch_common.clock import epoch_now
 from shotwatch_common.process import ServiceContext
 from shotwatch_common.store import StoredObject
 from shotwatch_history.settings import HistorySettings
+from shotwatch_shots.durations import DAY_MS
 from shotwatch_shots.facility import Facility
 from shotwatch_shots.feedback import Span
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import window_id, window_length_ms, window_start
 from shotwatch_shots.reconciliation.sides import KnownObject
-from shotwatch_shots.reconciliation.slices import DAY_MS, Slice
+from shotwatch_shots.reconciliation.slices import Slice
 from shotwatch_shots.vocabulary import ObjectState
 
 BUDGET_S = 20.0

@@ -2,8 +2,8 @@
 
 Order of effects, for an hour with changes: note it; read its changed shots; write the file, then the manifest
 that names it; record that the hour is written. Whatever is interrupted is found by the note and done again.
-A file becomes doubtful before it is written, and when it is replaced. A file that no manifest names when it
-is due is removed. Only the holder of the lease writes or deletes.
+A check of a file is noted before the file is written, and when it is replaced. A file that no manifest names
+when its check is due is removed. Only the holder of the lease writes or deletes.
 """
 
 import asyncio
@@ -111,7 +111,7 @@ class TableCompaction:
             waiting = await self._archive.tables.changed()
         due = {hour.name: hour for hour in waiting if self._is_due(hour)}
         await self._hours.each(due, partial(self._write_before, monotonic() + BUDGET_S, due))
-        await self._remove_doubtful()
+        await self._remove_unnamed()
 
     async def _note_changes(self) -> None:
         """Record the hours of the batches that were judged or measured since the last call."""
@@ -148,7 +148,7 @@ class TableCompaction:
         if table.num_rows:
             written = await asyncio.to_thread(write_pieces, table)
             file = _file(hour, table, written)
-            await self._doubt(manifest, [file.key])
+            await self._check_later(manifest, [file.key])
             await self._tables.put_file(file.key, written.content)
             faults.reach("history.after_table_file")
             if not await self._lease.extended():
@@ -156,7 +156,7 @@ class TableCompaction:
             await self._tables.put_manifest(manifest.with_file(file))
             faults.reach("history.after_manifest")
             if earlier is not None and earlier.key != file.key:
-                await self._doubt(manifest, [earlier.key])
+                await self._check_later(manifest, [earlier.key])
             self._log.info(
                 "table written", place=str(hour.place), hour=instant(hour.start).isoformat(), rows=file.rows
             )
@@ -195,16 +195,16 @@ class TableCompaction:
             self._schemas[place] = ShotTableSchema.of(self._facility, place)
         return self._schemas[place]
 
-    async def _doubt(self, day: DayManifest, keys: Sequence[str]) -> None:
-        await self._archive.tables.doubt(keys, day.place, day.day, epoch_now() + GRACE_MS)
+    async def _check_later(self, day: DayManifest, keys: Sequence[str]) -> None:
+        await self._archive.tables.check_later(keys, day.place, day.day, epoch_now() + GRACE_MS)
 
-    async def _remove_doubtful(self) -> None:
-        """Remove the files that are due and that no manifest names."""
-        for file in await self._archive.tables.doubtful():
+    async def _remove_unnamed(self) -> None:
+        """Remove the files whose check is due and that no manifest names."""
+        for file in await self._archive.tables.to_check():
             manifest = await self._tables.manifest(file.place, file.day)
             if file.key not in {each.key for each in manifest.files}:
                 await self._tables.remove(file.key)
-            await self._archive.tables.decided(file)
+            await self._archive.tables.checked(file)
 
 
 class TableRetention:
@@ -238,7 +238,7 @@ class TableRetention:
 
     async def _delete(self, place: Place, day: int, due_at: int) -> None:
         manifest = await self._tables.manifest(place, day)
-        await self._archive.tables.doubt([file.key for file in manifest.files], place, day, due_at)
+        await self._archive.tables.check_later([file.key for file in manifest.files], place, day, due_at)
         await self._tables.remove_manifest(place, day)
         self._log.info("table deleted", place=str(place), day=instant(day).isoformat())
 

@@ -13,7 +13,6 @@ It is long enough to cross a night in few reads, and short enough at the facilit
 """
 EARLIEST_MS, LATEST_MS = -62_135_596_800_000, 253_402_300_799_999
 """The years 1 to 9999."""
-HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 LONGEST_CURSOR = 2000
 """Maximum length in characters; the cursor of the longest possible id has about 1,100."""
 

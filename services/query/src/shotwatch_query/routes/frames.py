@@ -15,12 +15,13 @@ from shotwatch_physics.spots import running_maximum
 from shotwatch_query.answers import LargeResponse, Responses
 from shotwatch_query.devices import find_expected
 from shotwatch_query.domain.frames import colour_png, frames_npz, npy
-from shotwatch_query.domain.pages import DAY_MS, EARLIEST_MS
+from shotwatch_query.domain.pages import EARLIEST_MS
 from shotwatch_query.errors import NotFound
 from shotwatch_query.parameters import DeviceName, Moment, Parameters
 from shotwatch_query.reservation import Room
 from shotwatch_query.sources import ApiSources, From
 from shotwatch_shots.device_kinds import DeviceKind
+from shotwatch_shots.durations import DAY_MS
 from shotwatch_shots.facility import ExpectedDevices
 from shotwatch_shots.pulses import shot_id
 from shotwatch_shots.shot import JudgedShot, ShotFilter

@@ -11,7 +11,7 @@ from shotwatch_common import metrics
 from shotwatch_common.clock import epoch_now
 from shotwatch_query.access import ANYBODY
 from shotwatch_query.access.guard import Known
-from shotwatch_query.domain.pages import DAY_MS, Position, Span
+from shotwatch_query.domain.pages import Position, Span
 from shotwatch_query.errors import BadRequest, Full, NotFound
 from shotwatch_query.listing import Listing, in_slices
 from shotwatch_query.opinions import Opinion, SnoozeUntil
@@ -25,6 +25,7 @@ from shotwatch_query.routes.feedback.schemas import (
     FeedbackStatement,
 )
 from shotwatch_query.sources import ApiSources, From
+from shotwatch_shots.durations import DAY_MS
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.feedback import (
     LONGEST_SNOOZE_MS,

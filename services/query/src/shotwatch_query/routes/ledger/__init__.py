@@ -9,7 +9,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from shotwatch_common.clock import epoch_now
 from shotwatch_operations.reconciliation.tallying import tally_of
-from shotwatch_query.domain.pages import HOUR_MS, Position, Span
+from shotwatch_query.domain.pages import Position, Span
 from shotwatch_query.errors import NotFound
 from shotwatch_query.listing import Listing, in_slices
 from shotwatch_query.parameters import PageParameters, SpanParameters
@@ -22,6 +22,7 @@ from shotwatch_query.routes.ledger.schemas import (
     LedgerStep,
 )
 from shotwatch_query.sources import From
+from shotwatch_shots.durations import HOUR_MS
 from shotwatch_shots.ledger import ObjectEntry
 from shotwatch_shots.pulses import WINDOW_MS
 from shotwatch_shots.reconciliation.slices import Equality

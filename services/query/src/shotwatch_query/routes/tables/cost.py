@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 from shotwatch_common.tables.aggregation import MOST_VALUES
-from shotwatch_query.domain.pages import DAY_MS, Span
+from shotwatch_query.domain.pages import Span
 from shotwatch_query.errors import BadRequest
 from shotwatch_query.reservation import Reservation
 from shotwatch_query.routes.tables.places import PlaceSearch
 from shotwatch_query.shot_tables import FILES_AHEAD
+from shotwatch_shots.durations import DAY_MS
 from shotwatch_shots.expressions.aggregates import AggregatePeriod
 
 MOST_READ = 300_000_000

@@ -6,8 +6,9 @@ from typing import ClassVar
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from shotwatch_query.domain.pages import DAY_MS, LONGEST_CURSOR
+from shotwatch_query.domain.pages import LONGEST_CURSOR
 from shotwatch_query.parameters import Parameters, SpanParameters
+from shotwatch_shots.durations import DAY_MS
 from shotwatch_shots.expressions.aggregates import AggregatePeriod
 from shotwatch_shots.expressions.reader import LONGEST
 from shotwatch_shots.place import Place
