@@ -17,7 +17,7 @@ PATH = "/tables/searches"
 
 @dataclass(frozen=True, slots=True)
 class ValueSearch:
-    """A search by value without a span of time, as `ShotTable.shots` takes it."""
+    """A search by value without a span of time, as `ShotTable.shots` takes it: without aggregates."""
 
     place: tuple[str, ...]
     where: str | None = None
