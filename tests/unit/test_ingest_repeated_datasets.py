@@ -186,6 +186,22 @@ def test_a_chunk_of_another_size_is_refused(
     assert [array is None for array in found] == [n == spoiled for n in range(7)]
 
 
+@pytest.mark.parametrize("chunk", [SHORT, b"\0"])
+@pytest.mark.parametrize("spoiled", [0, 3])
+@pytest.mark.parametrize("chunks", [SHAPE, (3, 8)])
+def test_an_unfiltered_chunk_of_another_size_is_refused(chunk: bytes, spoiled: int, chunks: tuple[int, int]):
+    """Only the earliest format stores a size of such chunks. The latest one always takes the full size."""
+
+    def write(group: h5py.Group, n: int) -> None:
+        dataset = group.create_dataset("data", data=ARRAYS[n].astype("u2"), chunks=chunks)
+        if n == spoiled:
+            dataset.id.write_direct_chunk((0, 0), chunk)
+
+    found, _ = read(hdf5(write, libver="earliest"), numbers)
+
+    assert [array is None for array in found] == [n == spoiled for n in range(7)]
+
+
 def test_filters_that_may_yield_another_size_are_refused():
     def write(group: h5py.Group, n: int) -> None:
         group.create_dataset("data", data=ARRAYS[n], compression="lzf")

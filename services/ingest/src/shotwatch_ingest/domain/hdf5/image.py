@@ -183,7 +183,7 @@ class Hdf5Image:
 
 
 def require_whole_chunks(dataset: h5d.DatasetID, extent: tuple[int, ...]) -> None:
-    """Verify that compressed chunks within an extent from the origin yield their full size.
+    """Verify that chunks within an extent from the origin yield their full size.
 
     HDF5 does not verify it: it leaves the rest of the data as memory was, with parts of earlier files in it.
 
@@ -193,16 +193,18 @@ def require_whole_chunks(dataset: h5d.DatasetID, extent: tuple[int, ...]) -> Non
     with reading_hdf5():
         creation = dataset.get_create_plist()
         filters = [creation.get_filter(n)[0] for n in range(creation.get_nfilters())]
-        if not filters or creation.get_layout() != h5d.CHUNKED:
+        if creation.get_layout() != h5d.CHUNKED:
             return
         chunk = creation.get_chunk()
         size = math.prod(chunk) * dataset.get_type().get_size()
         for start in product(*map(range, repeat(0), extent, chunk)):
-            if dataset.get_chunk_info_by_coord(start).size:
-                mask, stored = dataset.read_direct_chunk(start)
-                applied = [code for n, code in enumerate(filters) if not mask >> n & 1]
-                if _size_without(applied, stored, size) != size:
-                    raise ValueError("a chunk does not have its full size")
+            info = dataset.get_chunk_info_by_coord(start)
+            if not info.size:
+                continue  # it was never written
+            applied = [code for n, code in enumerate(filters) if not info.filter_mask >> n & 1]
+            full = _size_without(applied, dataset.read_direct_chunk(start)[1], size) if applied else info.size
+            if full != size:
+                raise ValueError("a chunk does not have its full size")
 
 
 def _size_without(filters: Sequence[int], octets: bytes | bytearray, limit: int) -> int:
