@@ -1,13 +1,16 @@
 """Turns at the cores: what runs beside what, and in which order."""
 
 import asyncio
+import os
 from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
 from threading import Event, Lock
 
 import pytest
 
 from shotwatch_common import turns as module
+from shotwatch_common.priority import NICENESS
 from shotwatch_common.turns import Turns, Urgency, usable_cores
 
 SMALL, LARGE, IDLE = Urgency.SMALL, Urgency.LARGE, Urgency.IDLE
@@ -74,6 +77,21 @@ async def test_idle_work_runs_when_no_large_work_waits() -> None:
         work.release(name)
     await asyncio.gather(*tasks)
     assert work.begun == ["large 0", "large 1", "large 2", "idle"]
+
+
+async def test_large_and_idle_work_yield_the_cores_and_small_work_does_not() -> None:
+    turns = Turns(1)
+    ours = os.getpriority(os.PRIO_PROCESS, os.getpid())
+    found = {each: await turns.compute(each, os.getpriority, os.PRIO_PROCESS, 0) for each in Urgency}
+    assert found[SMALL] == ours
+    assert found[LARGE] == found[IDLE] == min(ours + NICENESS, 19)
+
+
+async def test_a_computation_sees_the_context_of_its_caller() -> None:
+    """Its span, above all."""
+    variable = ContextVar[str]("variable")
+    variable.set("the caller's")
+    assert [await Turns(1).compute(each, variable.get) for each in Urgency] == ["the caller's"] * 3
 
 
 @pytest.mark.parametrize("given", [False, True], ids=["while it waits", "when it has just been given"])

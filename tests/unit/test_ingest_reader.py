@@ -24,6 +24,7 @@ import pytest
 
 from shotwatch_common.blocks import read_block, write_block
 from shotwatch_common.facility_file import load_facility
+from shotwatch_common.priority import NICENESS
 from shotwatch_common.settings import SettingsError
 from shotwatch_ingest.domain.snapshot import read_snapshot
 from shotwatch_ingest.readers import process as reader_process
@@ -547,6 +548,15 @@ async def test_a_reader_whose_answer_is_not_awaited_is_replaced():
         hangs.cancel()
 
         assert await process_id(pool) != before
+
+
+@pytest.mark.parametrize("yielding", [False, True])
+async def test_readers_yield_the_cores_where_they_are_told_to(yielding: bool):
+    async with ReaderPool(FACILITY, processes=1, yielding=yielding) as pool:
+        reader = await process_id(pool)
+
+        ours, theirs = (os.getpriority(os.PRIO_PROCESS, each) for each in (os.getpid(), reader))
+        assert theirs == min(ours + NICENESS * yielding, 19)
 
 
 async def test_a_reader_reads_one_file_after_the_other(pool: ReaderPool):

@@ -1,10 +1,11 @@
 """Turns at the processor: which computation of this process runs next, when there are more than cores.
 
 Large work is cut into slices of at most some 50 ms, and only as many slices run at a time as there are cores.
-Small work does not wait for a turn: it runs beside them, and the operating system divides the cores. So it
-waits for nobody, and large work keeps a share: a service handles only a few small messages at a time. Idle
-work runs when no large work waits. It cannot starve, because its messages keep their places until it is done;
-large work without a place does not wait for a turn.
+Small work does not wait for a turn: it runs beside them, and the operating system divides the cores. It
+prefers small work, of other processes too, because the threads of slices yield (`priority`). Large work keeps
+a share: a service handles only a few small messages at a time. Idle work runs when no large work waits. It
+cannot starve, because its messages keep their places until it is done; large work without a place does not
+wait for a turn.
 
 The slices must release Python's global lock for most of their time. NumPy's functions and the compiled ones
 do so.
@@ -14,11 +15,15 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 from enum import Enum
 from math import ceil
 from pathlib import Path
 from typing import TypeVar
+
+from shotwatch_common.priority import yield_cores
 
 T = TypeVar("T")
 SLICE = 96
@@ -40,6 +45,7 @@ class Turns:
     def __init__(self, cores: int) -> None:
         """Let so many slices of large or idle work run at a time."""
         self._free = cores
+        self._yielding = ThreadPoolExecutor(cores, "turn", initializer=yield_cores)
         self._waiting: dict[Urgency, deque[asyncio.Future[None]]] = {
             Urgency.LARGE: deque(),
             Urgency.IDLE: deque(),
@@ -50,7 +56,8 @@ class Turns:
         if urgency is Urgency.SMALL:
             return await asyncio.to_thread(function, *arguments)
         async with self._turn(urgency):
-            return await asyncio.to_thread(function, *arguments)
+            run, loop = copy_context().run, asyncio.get_running_loop()
+            return await loop.run_in_executor(self._yielding, run, function, *arguments)
 
     @asynccontextmanager
     async def _turn(self, urgency: Urgency) -> AsyncIterator[None]:

@@ -27,15 +27,21 @@ class Reading:
 
 
 @asynccontextmanager
-async def reading(facility: Facility, readers: int, places: int) -> AsyncIterator[Reading]:
-    """Run so many readers, for so many files in memory.
+async def reading(
+    facility: Facility, readers: int, places: int, *, yielding: bool = False
+) -> AsyncIterator[Reading]:
+    """Run so many readers, for so many files in memory, which may yield the cores to other work.
 
     Raises:
         SettingsError: readers cannot be confined on this machine.
         Retry: no reader starts.
     """
     pool = ReaderPool(
-        facility, processes=readers, seconds_per_file=SECONDS_PER_FILE, memory_bytes=READER_BYTES
+        facility,
+        processes=readers,
+        seconds_per_file=SECONDS_PER_FILE,
+        memory_bytes=READER_BYTES,
+        yielding=yielding,
     )
     async with pool:
         yield Reading(pool, asyncio.Semaphore(places))

@@ -63,7 +63,7 @@ MAX_FILE_BYTES = 256 << 20
 
 async def assemble(context: ServiceContext[IngestSettings], resources: AsyncExitStack) -> Service:
     settings = context.settings
-    of_large = reading(context.facility, settings.readers_of_large, FILES_IN_MEMORY)
+    of_large = reading(context.facility, settings.readers_of_large, FILES_IN_MEMORY, yielding=True)
     of_small = reading(context.facility, READERS_OF_SMALL, PREFETCH_WAITING)
     ingestor = Ingestor(
         context,

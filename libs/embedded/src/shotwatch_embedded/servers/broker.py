@@ -25,6 +25,8 @@ listeners.tcp.default = {host}:{port}
 load_definitions = {definitions}
 vm_memory_high_watermark.absolute = 512MB
 disk_free_limit.absolute = 200MB
+# what the log of the queues takes on disk, it takes in memory as well: by default up to 512 MB
+raft.wal_max_size_bytes = 33554432
 # the default of RabbitMQ 4; that of 3.10 is 128 MiB
 max_message_size = 16777216
 log.file = false

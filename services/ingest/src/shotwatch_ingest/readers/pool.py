@@ -20,6 +20,7 @@ from typing import Self
 from pydantic import ValidationError
 
 from shotwatch_common.printable import printable
+from shotwatch_common.priority import yield_cores
 from shotwatch_common.settings import SettingsError
 from shotwatch_ingest.readers.exchange import (
     FRAME_HEADER_BYTES,
@@ -60,7 +61,7 @@ _REMEDY = (
 
 
 class ReaderPool:
-    """A pool of reader processes.
+    """A pool of reader processes, which yield the cores to other work if they are told to.
 
     An asynchronous context manager. Entering it starts the first process, leaving it ends them all. For each
     file, the service holds in memory only a reply of at most MAX_REPLY_BYTES, and one block with its columns
@@ -74,10 +75,12 @@ class ReaderPool:
         processes: int,
         seconds_per_file: float = 60.0,
         memory_bytes: int = 2 << 30,
+        yielding: bool = False,
     ) -> None:
         self._facility = facility
         self._seconds_per_file = seconds_per_file
         self._memory_bytes = memory_bytes
+        self._yielding = yielding
         self._readers: set[_Reader] = set()
         self._idle: asyncio.LifoQueue[_Reader | None] = asyncio.LifoQueue()
         for _ in range(processes - 1):
@@ -166,6 +169,8 @@ class ReaderPool:
             await self._end(reader)
         fresh = await _Reader.spawn()
         self._readers.add(fresh)
+        if self._yielding:
+            fresh.yield_cores()
         ready = False
         try:
             await fresh.configure(self._facility, self._memory_bytes)
@@ -228,6 +233,10 @@ class _Reader:
                 env={**passed_on, **_ENVIRONMENT},
             )
         return cls(process, ours)
+
+    def yield_cores(self) -> None:
+        with suppress(ProcessLookupError):
+            yield_cores(self._process.pid)
 
     async def configure(self, facility: Facility, memory_bytes: int) -> None:
         """Send the facility and the memory limit, and wait until the reader is ready.
