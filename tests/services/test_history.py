@@ -4,8 +4,8 @@ import json
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import timedelta
 from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,17 +13,20 @@ import pytest
 from shotwatch_common.process import Service, ServiceContext
 from shotwatch_detector.statistics import Baseline, Tail
 from shotwatch_history import service
+from shotwatch_history.jobs import references
 from shotwatch_history.settings import HistorySettings
 from shotwatch_shots.features.spec import Side
 from shotwatch_shots.reconciliation.slices import Equality
 from shotwatch_shots.vocabulary import CalibrationKind, ModelAlias
-from shotwatch_simulator.simulation import Simulation, simulate
 from tests.support.faults import after_each_fault, differences, survived_every_fault
-from tests.support.world import LASER, World
+from tests.support.world import World
 from tests.trends import DROPPED, METER, drop_energy, keep_energies
 
-from .conftest import SERIES, START, after, promote
-from .plays import aggregate, features, history, inference, ingest, validate
+from .conftest import after, promote
+from .plays import history, inference
+
+CAMERAS = 3
+"""At the place of the shots."""
 
 
 @pytest.fixture(scope="module")
@@ -111,32 +114,24 @@ async def test_whatever_fails_a_drift_is_reported_once_by_one_event() -> None:
         assert measured["features"]["energy"]["shift"] == pytest.approx(-10)
 
 
-@pytest.fixture(scope="module")
-async def normal(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """Two minutes of normal shots of a place with cameras that have no reference."""
-    expected = LASER.expected_devices(SERIES)
-    assert expected is not None
-    world = World()
-    files = Simulation(LASER, (expected,), START, timedelta(minutes=2))
-    for path in simulate(files, tmp_path_factory.mktemp("normal")):
-        await world.upload(path.name, path.read_bytes())
-    for each in (ingest, validate, aggregate, features, inference):
-        await each(world)
-    return world
-
-
 @pytest.mark.usefixtures("other_jobs_rest")
 async def test_a_reference_is_added_after_its_arrays_are_stored_and_survives_every_fault(
-    normal: World,
+    measured: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = await survived_every_fault(normal, history)
-    [arrays, *_] = [at for at, effect in enumerate(done) if effect.startswith("put data/calibration")]
-    assert done[arrays + 1] == "insert_one calibration_constants"
-    world = await after(normal, history)
-    made = world.documents("calibration_constants")
-    assert made
-    assert {(each["kind"], each["version"]) for each in made} == {(CalibrationKind.REFERENCE, 1)}
-    assert {each["key"] for each in made} <= world.store.buckets["data"].keys()
+    """The arrays are the frames: a real reference needs a hundred of them, and seconds for each fault."""
+    monkeypatch.setattr(references, "FEWEST_FRAMES", 2)
+    monkeypatch.setattr(
+        references, "make_reference", lambda frames, _: SimpleNamespace(to_npz=frames.tobytes)
+    )
+    judged = await after(measured, inference)
+    done = await survived_every_fault(judged, history)
+    made = [at for at, effect in enumerate(done) if effect == "insert_one calibration_constants"]
+    assert len(made) == CAMERAS
+    assert all(done[at - 1].startswith("put data/calibration_constants/") for at in made)
+    world = await after(judged, history)
+    for each in world.documents("calibration_constants"):
+        assert (each["kind"], each["version"]) == (CalibrationKind.REFERENCE, 1)
+        assert each["key"] in world.store.buckets["data"]
 
 
 TIMES = {"again_at", "checked_at", "marked_at", "took_ms", "until"}
