@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from shotwatch_ingest.readers.exchange import Outcome, Request, Workspace, outcomes
+from shotwatch_ingest.readers.exchange import ReadOutcome, Request, Workspace, outcomes
 from shotwatch_ingest.readers.pool import ReaderPool
 from shotwatch_ingest.readers.process import reply
 
@@ -22,5 +22,5 @@ class ReadersInProcess(ReaderPool):
 
     async def _attempt(
         self, request: Request, workspace: Workspace, *_limits: object, **_how: bool
-    ) -> Outcome:
+    ) -> ReadOutcome:
         return outcomes.validate_json(reply(request, workspace.image, workspace.blocks, self._facility))

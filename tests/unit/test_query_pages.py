@@ -16,7 +16,7 @@ KEYS = st.tuples(st.integers(0, 40).map(lambda n: n * 70_000), st.sampled_from("
 """Time and id of a document; times coincide often."""
 
 
-class CalibrationStore:
+class StoredKeys:
     """Documents in memory, fetched as a database does."""
 
     def __init__(self, keys: set[tuple[int, str]], newest_first: bool) -> None:
@@ -65,9 +65,9 @@ def test_other_texts_are_no_cursors(text: str) -> None:
 def test_slices_follow_each_other_through_the_whole_span(start: int, length: int, newest_first: bool) -> None:
     pieces = list(slices(Span(start, start + length), newest_first))
     in_time_order = pieces[::-1] if newest_first else pieces
-    context = [start, *(piece.end for piece in in_time_order)]
-    assert [piece.start for piece in in_time_order] == context[:-1]
-    assert context[-1] == start + length
+    bounds = [start, *(piece.end for piece in in_time_order)]
+    assert [piece.start for piece in in_time_order] == bounds[:-1]
+    assert bounds[-1] == start + length
     assert all(0 < piece.end - piece.start <= LONGEST_SLICE_MS for piece in pieces)
 
 
@@ -80,15 +80,15 @@ def test_slices_follow_each_other_through_the_whole_span(start: int, length: int
 def test_documents_that_come_between_pages_neither_repeat_nor_hide_others(
     there: set[tuple[int, str]], coming: list[tuple[int, str]], limit: int, newest_first: bool
 ) -> None:
-    calibration_store = CalibrationStore(there, newest_first)
+    stored = StoredKeys(there, newest_first)
     listed: list[tuple[int, str]] = []
-    cursor: PageCursor | None = calibration_store.listing.first_page(Span(0, 3_000_000))
+    cursor: PageCursor | None = stored.listing.first_page(Span(0, 3_000_000))
     while cursor is not None:
-        found, cursor = calibration_store.page(cursor, limit)
+        found, cursor = stored.page(cursor, limit)
         listed += found
         assert len(found) <= limit
         if coming:
-            calibration_store.keys.add(coming.pop())
+            stored.keys.add(coming.pop())
     assert [key for key in listed if key in there] == sorted(there, reverse=newest_first)
     assert listed == sorted(set(listed), reverse=newest_first)
 
@@ -99,24 +99,24 @@ def test_a_search_that_ran_out_of_time_goes_on_where_it_ended(
 ) -> None:
     monkeypatch.setattr(listing, "BUDGET_S", -1.0)
     there = {(700 * n, id_) for n in range(50) for id_ in "ab"}
-    calibration_store = CalibrationStore(there, newest_first)
-    cursor: PageCursor | None = calibration_store.listing.first_page(Span(0, 40_000))
+    stored = StoredKeys(there, newest_first)
+    cursor: PageCursor | None = stored.listing.first_page(Span(0, 40_000))
     listed: list[tuple[int, str]] = []
     while cursor is not None:
-        before = calibration_store.questions
-        found, cursor = calibration_store.page(cursor, 100)
+        before = stored.questions
+        found, cursor = stored.page(cursor, 100)
         listed += found
-        assert calibration_store.questions - before <= 2
+        assert stored.questions - before <= 2
     assert listed == sorted(there, reverse=newest_first)
 
 
 def test_a_search_of_little_asks_as_little_as_it_can() -> None:
-    calibration_store = CalibrationStore({(0, "a")}, newest_first=False)
+    stored = StoredKeys({(0, "a")}, newest_first=False)
     day = Span(0, 86_400_000)
-    assert calibration_store.page(calibration_store.listing.first_page(day), 100) == ([(0, "a")], None)
-    assert calibration_store.questions < 200
+    assert stored.page(stored.listing.first_page(day), 100) == ([(0, "a")], None)
+    assert stored.questions < 200
 
 
 def test_a_span_that_ends_before_it_begins_holds_nothing() -> None:
-    calibration_store = CalibrationStore({(5, "a")}, newest_first=False)
-    assert calibration_store.page(calibration_store.listing.first_page(Span(5, 5)), 10) == ([], None)
+    stored = StoredKeys({(5, "a")}, newest_first=False)
+    assert stored.page(stored.listing.first_page(Span(5, 5)), 10) == ([], None)

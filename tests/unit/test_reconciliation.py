@@ -28,12 +28,12 @@ from shotwatch_shots.reconciliation.sides import (
     Buckets,
     ClosedShots,
     ClosedWindow,
+    EventNumbers,
     FileVersion,
     HeldBlock,
     HeldObject,
     JoinedRows,
     KnownObject,
-    Numbers,
     StoredEvent,
     StoredShot,
     Tally,
@@ -498,7 +498,7 @@ def event(number: int, published_at: int = 1, stored_at: int = OLD) -> StoredEve
 
 
 def test_numbers_without_an_event_are_named_together() -> None:
-    numbers = Numbers(1, [5, 6], 9, 8, {}, frozenset())
+    numbers = EventNumbers(1, [5, 6], 9, 8, {}, frozenset())
     outcome = compare_events([event(5), event(6)], numbers, NOW)
     assert outcome.imbalances == (
         Imbalance("event numbers 2 to 4", "3 numbers have no event"),
@@ -507,7 +507,7 @@ def test_numbers_without_an_event_are_named_together() -> None:
 
 
 def test_a_reserved_number_is_under_way_and_a_void_one_is_no_gap() -> None:
-    numbers = Numbers(4, [5], 8, 7, {6: NOW}, frozenset({7}))
+    numbers = EventNumbers(4, [5], 8, 7, {6: NOW}, frozenset({7}))
     outcome = compare_events([event(5)], numbers, NOW)
     assert (outcome.imbalances, outcome.under_way) == ((), 1)
     late = compare_events([event(5)], replace(numbers, reserved={6: OLD}), NOW)
@@ -515,28 +515,28 @@ def test_a_reserved_number_is_under_way_and_a_void_one_is_no_gap() -> None:
 
 
 def test_an_event_that_the_broker_never_confirmed_is_named_when_it_is_old() -> None:
-    numbers = Numbers(0, [1], 2, 1, {}, frozenset())
+    numbers = EventNumbers(0, [1], 2, 1, {}, frozenset())
     assert compare_events([event(1, 0, NOW)], numbers, NOW).under_way == 1
     assert subjects(compare_events([event(1, 0)], numbers, NOW)) == ["event e1 (number 1)"]
 
 
 @pytest.mark.parametrize("number", [0, -1, 3])
 def test_a_number_that_was_never_given_out_is_named(number: int) -> None:
-    numbers = Numbers(0, [number], 3, 2, {}, frozenset({1, 2}))
+    numbers = EventNumbers(0, [number], 3, 2, {}, frozenset({1, 2}))
     (wrong,) = compare_events([event(number)], numbers, NOW).imbalances
     assert wrong == Imbalance(f"event e{number} (number {number})", "only the numbers 1 to 2 were given out")
 
 
 def test_a_number_belongs_to_one_event() -> None:
     twice = [event(1), replace(event(1), id="x")]
-    outcome = compare_events(twice, Numbers(0, [1, 1], 2, 1, {}, frozenset()), NOW)
+    outcome = compare_events(twice, EventNumbers(0, [1, 1], 2, 1, {}, frozenset()), NOW)
     assert subjects(outcome) == ["event e1 (number 1)", "event x (number 1)"]
-    reserved = compare_events([event(1)], Numbers(0, [1], 2, 1, {1: NOW}, frozenset()), NOW)
+    reserved = compare_events([event(1)], EventNumbers(0, [1], 2, 1, {1: NOW}, frozenset()), NOW)
     assert subjects(reserved) == ["event number 1"]
 
 
 def test_subscribers_see_the_number_under_which_an_event_is_stored() -> None:
-    numbers = Numbers(0, [1], 2, 1, {}, frozenset())
+    numbers = EventNumbers(0, [1], 2, 1, {}, frozenset())
     (wrong,) = compare_events([replace(event(1), published_number=3)], numbers, NOW).imbalances
     assert wrong.wrong == "subscribers see number 3"
 

@@ -94,6 +94,17 @@ def test_a_namesake_that_is_used_does_not_hide_one_that_is_not(repository: Path)
     ]
 
 
+def test_a_type_alias_with_the_name_of_a_class_of_another_module_is_found(repository: Path) -> None:
+    library(
+        repository,
+        main="from typing import TypeVar\nThing = dict[str, int]\nOther = list[int]\n",
+        a="class Thing: ...\nOwn = int\nclass Own: ...\n",
+        b="from typing import TypeVar\nThing = TypeVar('Thing')\n",
+    )
+    [found] = structure.borrowed_names(Code(repository))
+    assert (found.path.name, found.line, found.text) == ("main.py", 2, "Thing")
+
+
 @pytest.mark.parametrize(
     "main",
     [

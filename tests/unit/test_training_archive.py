@@ -43,7 +43,7 @@ def block_ref(n: int) -> BlockRef:
 
 
 @dataclass
-class CalibrationStore:
+class RecordedShots:
     """An archive and a store with shots of one camera: frame k, in row k % 4 of block k // 4, is all k."""
 
     shots: list[JudgedShot]
@@ -113,8 +113,8 @@ class CalibrationStore:
 
 
 @pytest.fixture
-def calibration_store() -> CalibrationStore:
-    return CalibrationStore(
+def recorded() -> RecordedShots:
+    return RecordedShots(
         [
             judged_shot(
                 f"shot-{n}", SERIES, START + PERIOD * n, batch=str(n // PER_BLOCK), index=n % PER_BLOCK
@@ -130,15 +130,15 @@ def numbers(history: History) -> list[int]:
     return ((place.times - START) // PERIOD).tolist()
 
 
-def test_shots_come_in_the_order_of_time_with_their_features(calibration_store: CalibrationStore) -> None:
-    history = calibration_store.read()
+def test_shots_come_in_the_order_of_time_with_their_features(recorded: RecordedShots) -> None:
+    history = recorded.read()
     assert numbers(history) == list(range(40))
     assert history.places[0].place == "LA-A1-11"
     assert history.places[0].features[CAMERA]["total_intensity"].tolist() == list(range(40))
 
 
-def test_each_frame_is_the_one_of_its_shot(calibration_store: CalibrationStore) -> None:
-    (camera,) = calibration_store.read().cameras
+def test_each_frame_is_the_one_of_its_shot(recorded: RecordedShots) -> None:
+    (camera,) = recorded.read().cameras
     assert camera.frames.shape == (40, 102, 128)
     assert (camera.frames[:, 0, 0] == (camera.times - START) // PERIOD).all()
 
@@ -151,64 +151,60 @@ def test_each_frame_is_the_one_of_its_shot(calibration_store: CalibrationStore) 
         {"verdict": ShotVerdict(1.0, 5.0, (AnomalyKind.FROZEN_FRAME,))},
     ],
 )
-def test_a_shot_that_is_not_normal_is_left_out(
-    change: dict[str, Any], calibration_store: CalibrationStore
-) -> None:
-    calibration_store.shots[7] = replace(calibration_store.shots[7], **change)
-    assert numbers(calibration_store.read()) == [n for n in range(40) if n != 7]
+def test_a_shot_that_is_not_normal_is_left_out(change: dict[str, Any], recorded: RecordedShots) -> None:
+    recorded.shots[7] = replace(recorded.shots[7], **change)
+    assert numbers(recorded.read()) == [n for n in range(40) if n != 7]
 
 
-def test_what_an_earlier_model_found_anomalous_is_kept(calibration_store: CalibrationStore) -> None:
-    calibration_store.detect(7, AnomalyKind.PROFILE)
-    assert 7 in numbers(calibration_store.read())
+def test_what_an_earlier_model_found_anomalous_is_kept(recorded: RecordedShots) -> None:
+    recorded.detect(7, AnomalyKind.PROFILE)
+    assert 7 in numbers(recorded.read())
 
 
 def test_a_shot_that_people_confirmed_to_be_anomalous_is_left_out_whoever_found_it(
-    calibration_store: CalibrationStore,
+    recorded: RecordedShots,
 ) -> None:
-    calibration_store.labelled = {"shot-7": ShotLabels(confirmed=frozenset({AnomalyKind.HOT_SPOT}))}
-    assert numbers(calibration_store.read()) == [n for n in range(40) if n != 7]
+    recorded.labelled = {"shot-7": ShotLabels(confirmed=frozenset({AnomalyKind.HOT_SPOT}))}
+    assert numbers(recorded.read()) == [n for n in range(40) if n != 7]
 
 
-def test_a_shot_about_which_a_rule_was_wrong_is_kept(calibration_store: CalibrationStore) -> None:
+def test_a_shot_about_which_a_rule_was_wrong_is_kept(recorded: RecordedShots) -> None:
     for n in (7, 8):
-        calibration_store.detect(n, *[AnomalyKind.ENERGY_DISAGREEMENT, AnomalyKind.FROZEN_FRAME][: n - 6])
-        calibration_store.labelled[f"shot-{n}"] = ShotLabels(
-            false=frozenset({AnomalyKind.ENERGY_DISAGREEMENT})
-        )
-    assert numbers(calibration_store.read()) == [n for n in range(40) if n != 8]
+        recorded.detect(n, *[AnomalyKind.ENERGY_DISAGREEMENT, AnomalyKind.FROZEN_FRAME][: n - 6])
+        recorded.labelled[f"shot-{n}"] = ShotLabels(false=frozenset({AnomalyKind.ENERGY_DISAGREEMENT}))
+    assert numbers(recorded.read()) == [n for n in range(40) if n != 8]
 
 
-def test_a_feature_that_a_shot_lacks_is_not_a_number(calibration_store: CalibrationStore) -> None:
-    calibration_store.unmeasured = {7}
-    assert np.isnan(calibration_store.read().places[0].features[CAMERA]["total_intensity"]).nonzero()[
-        0
-    ].tolist() == [7]
+def test_a_feature_that_a_shot_lacks_is_not_a_number(recorded: RecordedShots) -> None:
+    recorded.unmeasured = {7}
+    assert np.isnan(recorded.read().places[0].features[CAMERA]["total_intensity"]).nonzero()[0].tolist() == [
+        7
+    ]
 
 
-def test_frames_that_are_absent_refused_or_expired_are_left_out(calibration_store: CalibrationStore) -> None:
-    calibration_store.absent, calibration_store.refused, calibration_store.expired = {1}, {2}, {"9"}
-    (camera,) = calibration_store.read().cameras
+def test_frames_that_are_absent_refused_or_expired_are_left_out(recorded: RecordedShots) -> None:
+    recorded.absent, recorded.refused, recorded.expired = {1}, {2}, {"9"}
+    (camera,) = recorded.read().cameras
     assert camera.frames[:, 0, 0].tolist() == [n for n in range(36) if n not in (1, 2)]
 
 
-def test_frames_are_sampled_evenly_and_features_are_not(calibration_store: CalibrationStore) -> None:
-    history = calibration_store.read(Recipe(frames_per_camera=10))
+def test_frames_are_sampled_evenly_and_features_are_not(recorded: RecordedShots) -> None:
+    history = recorded.read(Recipe(frames_per_camera=10))
     assert len(numbers(history)) == 40
     assert len(history.cameras[0].times) == 10
     assert np.ptp(history.cameras[0].times) == 39 * PERIOD
 
 
-def test_only_the_period_and_the_places_asked_for_are_read(calibration_store: CalibrationStore) -> None:
+def test_only_the_period_and_the_places_asked_for_are_read(recorded: RecordedShots) -> None:
     def at(n: int) -> datetime:
         return datetime.fromtimestamp((START + PERIOD * n) / 1000, UTC)
 
-    assert numbers(calibration_store.read(Recipe(start=at(10), end=at(20)))) == list(range(10, 20))
-    assert calibration_store.read(Recipe(places=("LB-A1-11",))).places == ()
+    assert numbers(recorded.read(Recipe(start=at(10), end=at(20)))) == list(range(10, 20))
+    assert recorded.read(Recipe(places=("LB-A1-11",))).places == ()
 
 
 def test_an_empty_archive_is_an_empty_history() -> None:
-    history = CalibrationStore([]).read()
+    history = RecordedShots([]).read()
     assert (history.places, history.cameras, len(history.times)) == ((), (), 0)
 
 

@@ -37,7 +37,7 @@ from shotwatch_training.datasets.choosing import DatasetSources
 from shotwatch_training.datasets.making import make_set
 from shotwatch_training.datasets.reading import read_cameras, stream
 from shotwatch_training.datasets.store import DatasetError, DatasetStore
-from shotwatch_training.domain.manifest import DatasetManifest, Query, Shard
+from shotwatch_training.domain.manifest import DatasetManifest, Shard, ShotQuery
 
 from .shots import judged_shot
 
@@ -218,7 +218,7 @@ class World:
 
     def make(self, name: str = "july", per_shard: int = 100, **query: Any) -> DatasetManifest:
         sources = DatasetSources(self.archive, cast(ObjectStore, self.objects), FACILITY)
-        return asyncio.run(make_set(name, Query(**query), sources, self.sets, self.report, per_shard))
+        return asyncio.run(make_set(name, ShotQuery(**query), sources, self.sets, self.report, per_shard))
 
     def report(self, step: str, **figures: object) -> None:
         self.reported.append({"step": step, **figures})
@@ -331,7 +331,7 @@ def test_every_example_can_be_found_again_by_the_manifest(world: World) -> None:
             np.testing.assert_array_equal(example["image"], block.arrays["image"][row])
             assert world.objects.kept["data", raw[ref.object_id].key] == ref.object_key.encode()
     assert next(examples, None) is None
-    assert manifest.query == Query(most=7, exclude=(AnomalyKind.HOT_SPOT,))
+    assert manifest.query == ShotQuery(most=7, exclude=(AnomalyKind.HOT_SPOT,))
     assert manifest.facility == "HPLS"
     assert (manifest.counts.shots, manifest.counts.examples, manifest.counts.cameras) == (7, 14, 2)
 

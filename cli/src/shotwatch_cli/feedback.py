@@ -9,23 +9,18 @@ from shotwatch_cli.events import SEVERITY_STYLES, place_of
 from shotwatch_cli.output import moment, styled, table
 from shotwatch_shots.event import Anomaly, AnomalyEvent, Contribution
 
-Standing = Answer
-"""The state of all feedback on an incident, as the REST API reports it."""
-Statement = Answer
-"""The feedback of one person on an event, as the REST API reports it."""
-
 _EVENT_COLUMNS = ("event#", "time", "place", "severity", "kind", "why", "feedback")
 _CONTRIBUTION_COLUMNS = ("device", "feature", "value#", "reference#", "sigmas#", "unit")
 _STATEMENT_COLUMNS = ("event", "at", "who", "action", "label", "until", "note")
 
 
-def event_table(events: Sequence[AnomalyEvent], standings: Mapping[str, Standing]) -> Table:
+def event_table(events: Sequence[AnomalyEvent], standings: Mapping[str, Answer]) -> Table:
     """Return a table with a row for each event; `standings` maps an incident to the state of its feedback."""
     rows = [_event_row(event.data, standings.get(event.data.incident)) for event in events]
     return table(f"{len(events)} events", _EVENT_COLUMNS, rows)
 
 
-def fact_table(event: AnomalyEvent, standing: Standing) -> Table:
+def fact_table(event: AnomalyEvent, standing: Answer) -> Table:
     """Return a table with the facts of one event and the state of its feedback."""
     return table(f"event #{event.data.sequence}", ("", "value"), _facts(event, standing))
 
@@ -45,13 +40,13 @@ def contribution_table(contributions: Sequence[Contribution]) -> Table:
     return table("what is unusual", _CONTRIBUTION_COLUMNS, rows)
 
 
-def statement_table(statements: Sequence[Statement]) -> Table:
+def statement_table(statements: Sequence[Answer]) -> Table:
     signed = ({**each, "who": signature(each["who"], each["caller"])} for each in statements)
     rows = [[each[column] or "" for column in _STATEMENT_COLUMNS] for each in signed]
     return table("feedback", _STATEMENT_COLUMNS, rows)
 
 
-def standing_words(standing: Standing | None) -> str:
+def standing_words(standing: Answer | None) -> str:
     """Return `confirmed: hot_spot, acknowledged by amelie`; empty if there is no feedback."""
     return ", ".join(_words(standing)) if standing else ""
 
@@ -67,7 +62,7 @@ def signature(who: str, caller: str | None) -> str:
     return f"{who} ({caller})" if caller.startswith("oidc:") else f"{who} (key {caller})"
 
 
-def _words(standing: Standing) -> Iterator[str]:
+def _words(standing: Answer) -> Iterator[str]:
     if verdict := standing["verdict"]:
         yield f"{verdict}: {standing['label']}" if standing["label"] else verdict
     if who := standing["acknowledged_by"]:
@@ -76,13 +71,13 @@ def _words(standing: Standing) -> Iterator[str]:
         yield f"snoozed until {until}"
 
 
-def _event_row(anomaly: Anomaly, standing: Standing | None) -> tuple[object, ...]:
+def _event_row(anomaly: Anomaly, standing: Answer | None) -> tuple[object, ...]:
     severity = styled((anomaly.severity, SEVERITY_STYLES[anomaly.severity]))
     when_and_where = anomaly.sequence, moment(anomaly.time), place_of(anomaly)
     return *when_and_where, severity, anomaly.kind, anomaly.why, standing_words(standing)
 
 
-def _facts(event: AnomalyEvent, standing: Standing) -> Iterator[tuple[str, object]]:
+def _facts(event: AnomalyEvent, standing: Answer) -> Iterator[tuple[str, object]]:
     anomaly = event.data
     yield "why", anomaly.why
     yield "id", event.id

@@ -30,7 +30,7 @@ _VALID = "valid"
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class RecordedFrame:
     """A frame, and its name."""
 
     name: str
@@ -48,7 +48,7 @@ class Lights:
     """Frames with a saturated pixel inside the crop: their distances are not those of the beam."""
 
 
-def recorded_frames(paths: Sequence[Path], skipped: list[SkippedFile]) -> Iterator[Frame]:
+def recorded_frames(paths: Sequence[Path], skipped: list[SkippedFile]) -> Iterator[RecordedFrame]:
     """Yield the images of files and folders in order; add files of a folder that hold no image to `skipped`.
 
     Raises:
@@ -63,7 +63,7 @@ def recorded_frames(paths: Sequence[Path], skipped: list[SkippedFile]) -> Iterat
             found = True
             name, several = printable(file.path.name), len(file.images) > 1
             for page, image in enumerate(file.images):
-                yield Frame(f"{name}[{page}]" if several else name, image)
+                yield RecordedFrame(f"{name}[{page}]" if several else name, image)
     except UnreadableImage as error:
         raise Failure(str(error)) from error
     if not found:
@@ -90,7 +90,7 @@ async def stored_frames(
     span: tuple[int, int],
     most: int,
     done: Callable[[], None],
-) -> AsyncIterator[Frame]:
+) -> AsyncIterator[RecordedFrame]:
     """Yield valid frames of a camera, spread evenly over a span of time [start, end) (epoch ms).
 
     The span is divided into `most` parts, and the first shot of each part counts. A part without a shot, or
@@ -103,11 +103,11 @@ async def stored_frames(
         shot = await _first_shot(api, expected, part)
         if shot and await _is_valid(api, shot, device):
             image = await api.get(f"/shots/{shot}/devices/{device}/image", format="json")
-            yield Frame(shot, np.array(image["values"], np.uint16))
+            yield RecordedFrame(shot, np.array(image["values"], np.uint16))
         done()
 
 
-def lights_of(frames: Iterable[Frame], crop: Crop | None, binning: int) -> Lights:
+def lights_of(frames: Iterable[RecordedFrame], crop: Crop | None, binning: int) -> Lights:
     """Return the light of frames above their noise, cropped and binned.
 
     Raises:

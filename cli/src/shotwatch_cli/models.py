@@ -9,13 +9,6 @@ from rich.table import Table
 from shotwatch_cli.answers import Answer
 from shotwatch_cli.output import moment, styled, table
 
-Version = Answer
-"""A version, as the REST API reports it."""
-Change = Answer
-"""A change of the champion, as the REST API reports it."""
-Comparison = Answer
-"""The result of comparing two versions, as JSON."""
-
 _VERSION_COLUMNS = (
     *("version#", "alias", "created", "trained until", "network", "cameras#", "loss#"),
     *("raised#", "confirmed#", "false#", "anomalous in shadow#"),
@@ -25,11 +18,11 @@ _CHANGE_COLUMNS = ("at", "champion#", "before#", "who", "why")
 _EXAMPLE_COLUMNS = ("shot", "kinds", "score#", "other's score#")
 
 
-def version_table(versions: Sequence[Version]) -> Table:
+def version_table(versions: Sequence[Answer]) -> Table:
     return table(f"{len(versions)} versions", _VERSION_COLUMNS, map(_version_row, versions))
 
 
-def history_table(changes: Sequence[Change]) -> Table:
+def history_table(changes: Sequence[Answer]) -> Table:
     return table("champions, newest first", _CHANGE_COLUMNS, map(_change_row, changes))
 
 
@@ -44,7 +37,7 @@ def load_problems(model: Answer, alias: str) -> list[str]:
     return [f"{problem} ({count} of {len(loads)} replicas)" for problem, count in problems.items()]
 
 
-def comparison_tables(compared: Comparison) -> RenderableType:
+def comparison_tables(compared: Answer) -> RenderableType:
     """Return tables of how two versions differ, and in which shots."""
     one, other = compared["versions"]
     period = f"{moment(compared['start'])} to {moment(compared['end'])} UTC"
@@ -55,7 +48,7 @@ def comparison_tables(compared: Comparison) -> RenderableType:
     return Group(facts, *([expired] if compared["expired"] else []), *alone)
 
 
-def _version_row(version: Version) -> Iterator[object]:
+def _version_row(version: Answer) -> Iterator[object]:
     tags, record = version["tags"], version["record"]
     yield version["version"]
     yield styled((", ".join(version["aliases"]), "bold green"))
@@ -69,7 +62,7 @@ def _shadow(shadow: Mapping[str, int] | None) -> str:
     return f"{shadow['anomalous']} of {shadow['shots']}" if shadow else ""
 
 
-def _change_row(change: Change) -> Iterator[object]:
+def _change_row(change: Answer) -> Iterator[object]:
     yield change["at"][:19].replace("T", " ")
     yield change["version"] or "none"
     yield change["before"] or ""
@@ -77,7 +70,7 @@ def _change_row(change: Change) -> Iterator[object]:
     yield f"rolled back: {change['why']}" if change["rollback"] else change["why"]
 
 
-def _facts(one: Version, other: Version) -> Iterator[tuple[object, ...]]:
+def _facts(one: Answer, other: Answer) -> Iterator[tuple[object, ...]]:
     both = one, other
     yield "anomalous shots", *(each["anomalous"] for each in both)
     yield "alarms (incidents that began)", *(each["alarms"] for each in both)

@@ -10,9 +10,6 @@ from shotwatch_cli.answers import Answer
 from shotwatch_common.printable import printable
 from shotwatch_shots.facility import StatePolicy
 
-Report = Answer
-"""The report of a device, as the REST API returns it."""
-
 _WIDTH, _LABELS, _MARGIN = 1200, 240, 20
 _ROW, _BAR, _HEAD, _FOOT = 18, 12, 40, 40
 _TICKS = 6
@@ -22,7 +19,7 @@ _BROKEN = ("#c0392b", "#7b1e14")
 _OTHERS = ("#e6a700", "#1f4e9c", "#8e44ad", "#16a2b8", "#8b5a2b", "#e377c2")
 
 
-def draw_timelines(reports: Sequence[Report], policy: StatePolicy) -> Image.Image:
+def draw_timelines(reports: Sequence[Answer], policy: StatePolicy) -> Image.Image:
     """Draw a bar for each device over the span of the reports, of which there is at least one.
 
     Args:
@@ -44,7 +41,7 @@ def draw_timelines(reports: Sequence[Report], policy: StatePolicy) -> Image.Imag
     return canvas
 
 
-def _colours(reports: Sequence[Report], policy: StatePolicy) -> dict[str | None, str]:
+def _colours(reports: Sequence[Answer], policy: StatePolicy) -> dict[str | None, str]:
     """Return a colour for each state: green where devices work, red where they are broken."""
     found = {each["state"] for report in reports for each in report["segments"]}
     others = sorted(found - {policy.on, None, *policy.broken})

@@ -16,7 +16,7 @@ from shotwatch_cli.options import FromOption, JsonOption, ToOption
 from shotwatch_cli.output import counting, print_json, stdout, table
 from shotwatch_cli.places import places_within
 from shotwatch_cli.rest import Primitive
-from shotwatch_cli.timelines import Report, draw_timelines
+from shotwatch_cli.timelines import draw_timelines
 from shotwatch_common.facility_file import load_facility
 from shotwatch_shots.facility import ExpectedDevices, StatePolicy
 from shotwatch_shots.pulses import epoch_ms
@@ -66,7 +66,7 @@ def devices(
         _draw(reports, facility.state, plot)
 
 
-def device_table(reports: Sequence[Report]) -> Table:
+def device_table(reports: Sequence[Answer]) -> Table:
     """Return a table with a row for each device."""
     title = f"{len(reports)} devices, {reports[0]['start']} to {reports[0]['end']}"
     return table(title, _COLUMNS, map(_row, reports))
@@ -74,12 +74,12 @@ def device_table(reports: Sequence[Report]) -> Table:
 
 async def _reports(
     deployment: Deployment, all_expected: Sequence[ExpectedDevices], span: Mapping[str, Primitive]
-) -> list[Report]:
+) -> list[Answer]:
     """Return the reports of all devices, requested place by place because the API reads every record.
 
     All requests cover the span of time that the first response reports.
     """
-    reports: list[Report] = []
+    reports: list[Answer] = []
     with counting() as progress:
         task = progress.add_task("reading records, place by place", total=len(all_expected))
         async with deployment.api(timeout_s=_TIMEOUT_S) as api:
@@ -91,7 +91,7 @@ async def _reports(
     return reports
 
 
-def _show(reports: Sequence[Report], json: bool) -> None:
+def _show(reports: Sequence[Answer], json: bool) -> None:
     if json:
         for report in reports:
             print_json(report)
@@ -99,14 +99,14 @@ def _show(reports: Sequence[Report], json: bool) -> None:
         stdout.print(device_table(reports))
 
 
-def _draw(reports: Sequence[Report], policy: StatePolicy, file: Path) -> None:
+def _draw(reports: Sequence[Answer], policy: StatePolicy, file: Path) -> None:
     try:
         draw_timelines(reports, policy).save(file, "PNG")
     except OSError as error:
         raise Failure(f"cannot write {file}: {error.strerror}") from error
 
 
-def _row(report: Report) -> Iterator[object]:
+def _row(report: Answer) -> Iterator[object]:
     gaps = report["gaps"]
     yield report["device"]
     yield f"{report['place']} ({report['interval']})"

@@ -13,7 +13,7 @@ from shotwatch_cli.commands.pack import read_crop
 from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
 from shotwatch_cli.distances import FrameComparison, heat_map
 from shotwatch_cli.failures import Failure, Misuse
-from shotwatch_cli.frames import Frame, find_camera, lights_of, recorded_frames, stored_frames
+from shotwatch_cli.frames import RecordedFrame, find_camera, lights_of, recorded_frames, stored_frames
 from shotwatch_cli.options import FromOption, JsonOption, ToOption
 from shotwatch_cli.output import counting, report
 from shotwatch_cli.skipped import list_skipped, skipped_record
@@ -93,7 +93,7 @@ def _frames(
     most: int,
     root: Path,
     name: str | None,
-) -> Iterable[Frame]:
+) -> Iterable[RecordedFrame]:
     if images and device is None:
         return recorded_frames(images, skipped)
     start, end = span
@@ -104,7 +104,9 @@ def _frames(
     return asyncio.run(_stored(find_deployment(root, name), device, (epoch_ms(start), epoch_ms(end)), most))
 
 
-async def _stored(deployment: Deployment, device: str, span: tuple[int, int], most: int) -> list[Frame]:
+async def _stored(
+    deployment: Deployment, device: str, span: tuple[int, int], most: int
+) -> list[RecordedFrame]:
     expected = find_camera(load_facility(deployment.settings.facility), device)
     with counting() as progress:
         task = progress.add_task("fetching frames", total=most)

@@ -13,8 +13,6 @@ from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, f
 from shotwatch_cli.events import event_record
 from shotwatch_cli.failures import Failure
 from shotwatch_cli.feedback import (
-    Standing,
-    Statement,
     contribution_table,
     event_table,
     fact_table,
@@ -175,10 +173,10 @@ def confirm(
 
 async def _latest(
     deployment: Deployment, last: int, filters: Mapping[str, str]
-) -> tuple[list[AnomalyEvent], dict[str, Standing]]:
+) -> tuple[list[AnomalyEvent], dict[str, Answer]]:
     """Return the latest events by number, and the state of the feedback on their incidents."""
     found: list[AnomalyEvent] = []
-    standings: dict[str, Standing] = {}
+    standings: dict[str, Answer] = {}
     asked, more = {"latest": last}, True
     async with deployment.api() as api:
         while more:
@@ -197,7 +195,7 @@ async def _one(deployment: Deployment, named: str) -> tuple[AnomalyEvent, Answer
 
 async def _submit(
     deployment: Deployment, named: Sequence[str], opinion: Mapping[str, object]
-) -> list[Statement]:
+) -> list[Answer]:
     """Send the same feedback on each of these events, or on none if one of them does not exist."""
     async with deployment.api() as api:
         found = [await _find(api, each) for each in named]
@@ -221,7 +219,7 @@ async def _find(api: RestApi, named: str) -> AnomalyEvent:
     raise Failure(f"there is no event #{number}", "`shotwatch events list` shows the latest")
 
 
-def _report(statements: Sequence[Statement], json: bool) -> None:
+def _report(statements: Sequence[Answer], json: bool) -> None:
     if not json:
         stdout.print(statement_table(statements))
         return

@@ -12,7 +12,7 @@ import typer
 from shotwatch_cli.answers import Answer
 from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
 from shotwatch_cli.failures import Failure
-from shotwatch_cli.models import Change, comparison_tables, history_table, load_problems, version_table
+from shotwatch_cli.models import comparison_tables, history_table, load_problems, version_table
 from shotwatch_cli.options import FromOption, JsonOption, ToOption, UnpinnedOption, WhoOption
 from shotwatch_cli.output import counting, print_json, report, stderr, stdout, styled
 from shotwatch_cli.places import named_places
@@ -141,7 +141,7 @@ def rollback(
     report(json, asdict(made), _summary(made))
 
 
-async def _known(deployment: Deployment) -> tuple[Answer, Sequence[Change]]:
+async def _known(deployment: Deployment) -> tuple[Answer, Sequence[Answer]]:
     """Return the model with its versions, and every change of the champion."""
     async with deployment.api() as api:
         return await api.get("/models"), (await api.get("/models/promotions"))["promotions"]

@@ -19,7 +19,8 @@ from shotwatch_shots.vocabulary import AnomalyKind, FeedbackAction
 
 VERDICTS = frozenset({FeedbackAction.FALSE, FeedbackAction.CONFIRMED})
 """Actions that state whether an event was right."""
-Span = tuple[int, int]
+ShotSpan = tuple[int, int]
+"""The first and the last shot of an incident, epoch ms."""
 MOST_STATEMENTS = 200
 """Limit for one incident; all are read whenever the incident is displayed."""
 LONGEST_SNOOZE_MS = 30 * 86_400_000
@@ -171,7 +172,7 @@ def active_snoozes(statements: Iterable[Statement], now_ms: int) -> list[Snooze]
 
 
 def shot_labels(
-    shots: Iterable[JudgedShot], statements: Iterable[Statement], spans: Mapping[str, Span]
+    shots: Iterable[JudgedShot], statements: Iterable[Statement], spans: Mapping[str, ShotSpan]
 ) -> dict[str, ShotLabels]:
     """Return the labels of those shots about which there are verdicts.
 
@@ -192,7 +193,7 @@ def shot_labels(
     return labels
 
 
-def _shows(shot: JudgedShot, verdict: Statement, span: Span | None) -> bool:
+def _shows(shot: JudgedShot, verdict: Statement, span: ShotSpan | None) -> bool:
     return (
         span is not None
         and span[0] <= shot.pulse <= span[1]

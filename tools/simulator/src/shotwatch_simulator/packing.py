@@ -43,7 +43,7 @@ _LEARNING_SHARE = 0.4
 _SENSOR = Sensor(limit=4092, background=16.0, read_noise=0.5, electrons_per_count=100.0)
 """Fresh noise. The background keeps the read noise of dark pixels from being cut off at 0 counts."""
 
-Phase = Literal["train", "live"]
+PackedPart = Literal["train", "live"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class PackedFile:
     """A file that was written, and its purpose."""
 
     path: Path
-    phase: Phase
+    phase: PackedPart
 
 
 @dataclass(frozen=True)

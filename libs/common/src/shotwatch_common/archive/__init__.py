@@ -18,7 +18,7 @@ from pymongo.errors import OperationFailure
 from shotwatch_common.archive.audit import Audit
 from shotwatch_common.archive.batches import Batches
 from shotwatch_common.archive.calibration_constants import CalibrationVersions
-from shotwatch_common.archive.devices import Devices, Frames
+from shotwatch_common.archive.devices import Devices, LastFrames
 from shotwatch_common.archive.drifts import Drifts
 from shotwatch_common.archive.driver import TRANSIENT as TRANSIENT
 from shotwatch_common.archive.driver import Database, Document, is_unknown_account
@@ -98,7 +98,7 @@ class Archive:
         self.searches = SearchCollection(database)
         self.tables = Tables(database)
         self.devices = Devices(database)
-        self.frames = Frames(database)
+        self.frames = LastFrames(database)
 
     @classmethod
     def at(cls, url: str, name: str) -> Self:

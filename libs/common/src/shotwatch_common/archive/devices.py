@@ -57,7 +57,7 @@ class Devices:
         return max((time for time in times if time <= latest_ms), default=None)
 
 
-class Frames:
+class LastFrames:
     """Collection `frames`: `_id` is the group name of a camera; `latest_ms` as in `Devices`."""
 
     def __init__(self, database: Database) -> None:

@@ -13,9 +13,9 @@ from shotwatch_common.archive.readable import all_readable, id_of, needed, numbe
 from shotwatch_common.archive.secantus_gaps import among
 from shotwatch_common.clock import epoch_now
 from shotwatch_shots.event import AnomalyEvent
-from shotwatch_shots.feedback import Span
+from shotwatch_shots.feedback import ShotSpan
 from shotwatch_shots.place import ShotSeries
-from shotwatch_shots.reconciliation.sides import Numbers, StoredEvent
+from shotwatch_shots.reconciliation.sides import EventNumbers, StoredEvent
 from shotwatch_shots.vocabulary import Phase
 
 T = TypeVar("T")
@@ -115,7 +115,7 @@ class Events:
         counter = await self._counter()
         return [each.at for each in counter.reserved.values()] if counter else []
 
-    async def numbers(self, around: Sequence[int]) -> Numbers:
+    async def numbers(self, around: Sequence[int]) -> EventNumbers:
         """Return the stored numbers from the lowest to the highest of `around`, and their neighbours.
 
         With an empty `around`, return the last stored number and the highest reserved number.
@@ -127,7 +127,7 @@ class Events:
         stored = await _decoded(self._events.find(within, {"sequence": 1}), _sequence)
         reserved = counter.reserved
         void = await self._numbers_of(list(reserved))
-        return Numbers(
+        return EventNumbers(
             await self._nearest({"$gte": 1, "$lt": first}, -1) or 0,
             stored,
             last + 1 if await self._nearest({"$gt": last, "$lte": highest}, 1) else highest + 1,
@@ -199,9 +199,9 @@ class Events:
         of_series = (str(series.place), series.interval)
         return of_series in await _decoded(found, lambda each: (each["place"], each["interval"]))
 
-    async def spans(self, incidents: Sequence[str]) -> dict[str, Span]:
+    async def spans(self, incidents: Sequence[str]) -> dict[str, ShotSpan]:
         """Return the first and last shot (epoch ms) of each of these incidents, by their stored events."""
-        spans: dict[str, Span] = {}
+        spans: dict[str, ShotSpan] = {}
         for event in await _decoded(among(self._events, _INCIDENT, incidents, {"event": 1}), _event):
             data = event.data
             since, until = spans.get(data.incident, (data.since, data.until))

@@ -14,8 +14,8 @@ from shotwatch_shots.feedback import (
     MOST_STATEMENTS,
     VERDICTS,
     ShotLabels,
+    ShotSpan,
     Snooze,
-    Span,
     Standing,
     Statement,
     active_snoozes,
@@ -108,7 +108,7 @@ class Feedback:
         spans = await self._events.spans(sorted({each.incident for each in verdicts}))
         return shot_labels(shots, verdicts, spans)
 
-    async def labelled(self) -> list[tuple[ShotSeries, Span]]:
+    async def labelled(self) -> list[tuple[ShotSeries, ShotSpan]]:
         """Return the series and the time span of each incident that people have labelled."""
         verdicts = await self._found({"action": {"$in": sorted(VERDICTS)}})
         spans = await self._events.spans(sorted({each.incident for each in verdicts}))

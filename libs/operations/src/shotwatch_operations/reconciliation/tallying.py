@@ -6,9 +6,6 @@ from shotwatch_common.archive import Archive
 from shotwatch_shots.reconciliation.sides import Tally
 from shotwatch_shots.reconciliation.slices import Equality, Reconciled, Slice
 
-Span = tuple[int, int]
-"""Epoch ms: start (included) and end (excluded)."""
-
 
 async def tally_of(archive: Archive, results: Sequence[Reconciled], start: int, end: int) -> Tally:
     """Count the objects that arrived in [start, end) (epoch ms), by state and reason.
@@ -37,5 +34,5 @@ def _is_counted(hour: Reconciled, start: int, end: int) -> bool:
     return hour.settled and start <= hour.slice.start and hour.slice.end <= end
 
 
-def _part(slice_: Slice, start: int, end: int) -> Span:
+def _part(slice_: Slice, start: int, end: int) -> tuple[int, int]:
     return max(slice_.start, start), min(slice_.end, end)

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from shotwatch_shots.reconciliation.outcome import Outcome, OutcomeBuilder
-from shotwatch_shots.reconciliation.sides import Numbers, StoredEvent
+from shotwatch_shots.reconciliation.sides import EventNumbers, StoredEvent
 
 
-def compare_events(stored: Sequence[StoredEvent], numbers: Numbers, settled_before: int) -> Outcome:
+def compare_events(stored: Sequence[StoredEvent], numbers: EventNumbers, settled_before: int) -> Outcome:
     """Compare the events that were stored in an hour with the sequence numbers and with confirmations.
 
     No number may be missing between the events, nor between them and the nearest stored numbers before and

@@ -197,7 +197,7 @@ class StoredEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Numbers:
+class EventNumbers:
     """Sequence numbers around the events of an hour."""
 
     before: int

@@ -14,7 +14,7 @@ from shotwatch_common.store import StoredObject
 from shotwatch_history.settings import HistorySettings
 from shotwatch_shots.durations import DAY_MS
 from shotwatch_shots.facility import Facility
-from shotwatch_shots.feedback import Span
+from shotwatch_shots.feedback import ShotSpan
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import window_id, window_length_ms, window_start
 from shotwatch_shots.reconciliation.sides import KnownObject
@@ -32,7 +32,7 @@ class _NeededWindows:
     """The windows that are kept although they are old: an event or a label is about them."""
 
     def __init__(
-        self, archive: Archive, facility: Facility, labelled: Sequence[tuple[ShotSeries, Span]]
+        self, archive: Archive, facility: Facility, labelled: Sequence[tuple[ShotSeries, ShotSpan]]
     ) -> None:
         self._archive = archive
         self._facility = facility

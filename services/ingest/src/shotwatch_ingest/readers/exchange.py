@@ -135,8 +135,8 @@ class Failed(Message):
     detail: str
 
 
-Outcome = ReadFile | Rejected | Failed
-outcomes: TypeAdapter[Outcome] = TypeAdapter(Annotated[Outcome, Field(discriminator="outcome")])
+ReadOutcome = ReadFile | Rejected | Failed
+outcomes: TypeAdapter[ReadOutcome] = TypeAdapter(Annotated[ReadOutcome, Field(discriminator="outcome")])
 
 
 class Workspace:

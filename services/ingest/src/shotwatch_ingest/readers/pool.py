@@ -26,8 +26,8 @@ from shotwatch_ingest.readers.exchange import (
     FRAME_HEADER_BYTES,
     MAX_REPLY_BYTES,
     Failed,
-    Outcome,
     ReadFile,
+    ReadOutcome,
     Rejected,
     Request,
     Workspace,
@@ -130,7 +130,9 @@ class ReaderPool:
             case Failed():
                 raise Bug(f"{key}: {outcome.detail}")
 
-    async def _attempt_again(self, request: Request, workspace: Workspace, cpu_time: "_CpuTime") -> Outcome:
+    async def _attempt_again(
+        self, request: Request, workspace: Workspace, cpu_time: "_CpuTime"
+    ) -> ReadOutcome:
         try:
             return await self._attempt(request, workspace, cpu_time, fresh=True)
         except _Mishap as mishap:
@@ -139,7 +141,7 @@ class ReaderPool:
 
     async def _attempt(
         self, request: Request, workspace: Workspace, cpu_time: "_CpuTime", fresh: bool = False
-    ) -> Outcome:
+    ) -> ReadOutcome:
         """Send the request to an idle reader; end it if it failed or if its answer was not received."""
         reader = await self._idle.get()
         trusted = False
@@ -156,7 +158,7 @@ class ReaderPool:
             if reader is not None and not trusted:
                 await self._end(reader)
 
-    def _require_possible(self, outcome: Outcome, request: Request, workspace: Workspace) -> None:
+    def _require_possible(self, outcome: ReadOutcome, request: Request, workspace: Workspace) -> None:
         """Raise _Mishap if the outcome cannot be that of reading the file."""
         try:
             if isinstance(outcome, ReadFile):
@@ -260,7 +262,7 @@ class _Reader:
 
     async def ask(
         self, request: Request, workspace: Workspace, cpu_seconds_left: float, seconds: float
-    ) -> Outcome:
+    ) -> ReadOutcome:
         """Return the outcome of reading a file within these limits of CPU time and wall-clock time.
 
         Raises:

@@ -28,8 +28,8 @@ from shotwatch_ingest.readers.exchange import (
     MAX_REPLY_BYTES,
     MAX_REQUEST_BYTES,
     Failed,
-    Outcome,
     ReadFile,
+    ReadOutcome,
     Rejected,
     Request,
     framed,
@@ -83,7 +83,7 @@ def reply(request: Request, image: int, blocks: int, facility: Facility) -> byte
     return Rejected(reason=FileReason.TOO_LARGE, detail=detail).model_dump_json().encode()
 
 
-def _outcome(request: Request, image: int, blocks: int, facility: Facility) -> Outcome:
+def _outcome(request: Request, image: int, blocks: int, facility: Facility) -> ReadOutcome:
     name, key, latest_ms = request
     try:
         return _stored(read_snapshot(key, read_all(image), name, facility, latest_ms), blocks)

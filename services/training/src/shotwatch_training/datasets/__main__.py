@@ -30,7 +30,7 @@ from shotwatch_training.datasets.checking import check
 from shotwatch_training.datasets.choosing import DatasetSources
 from shotwatch_training.datasets.making import make_set
 from shotwatch_training.datasets.store import DatasetError, DatasetStore
-from shotwatch_training.domain.manifest import DatasetManifest, Query
+from shotwatch_training.domain.manifest import DatasetManifest, ShotQuery
 from shotwatch_training.progress import Progress
 from shotwatch_training.settings import TrainingSettings
 
@@ -101,7 +101,7 @@ async def _context(progress: Progress) -> AsyncIterator[_Context]:
 
 
 async def _make(context: _Context, asked: argparse.Namespace) -> None:
-    query = Query(
+    query = ShotQuery(
         places=asked.places,
         start=asked.start and epoch_ms(asked.start),
         end=asked.end and epoch_ms(asked.end),

@@ -12,7 +12,7 @@ from shotwatch_shots.feedback import UNLABELLED
 from shotwatch_shots.records import BlockRef
 from shotwatch_shots.shot import JudgedShot, ShotFilter
 from shotwatch_training.datasets.store import ask_all
-from shotwatch_training.domain.manifest import Group, Query, RawObject
+from shotwatch_training.domain.manifest import Group, RawObject, ShotQuery
 from shotwatch_training.domain.triplets import ChosenShot, groups_of, matches, sampled, without
 
 
@@ -38,7 +38,7 @@ class Plan:
         return sum(len(group.shots) for group in self.groups)
 
 
-async def choose(query: Query, sources: DatasetSources) -> list[ChosenShot]:
+async def choose(query: ShotQuery, sources: DatasetSources) -> list[ChosenShot]:
     """Return the shots that match the query, by place, in order of their pulses."""
     return sampled([shot async for shot in _matching(query, sources)], query.most)
 
@@ -66,7 +66,7 @@ async def find_raw_objects(groups: Sequence[Group], sources: DatasetSources) -> 
     ]
 
 
-async def _matching(query: Query, sources: DatasetSources) -> AsyncIterator[ChosenShot]:
+async def _matching(query: ShotQuery, sources: DatasetSources) -> AsyncIterator[ChosenShot]:
     for expected in sources.facility.places:
         if not query.places or str(expected.place) in query.places:
             async for found in _recorded(expected, query, sources.archive):
@@ -74,7 +74,9 @@ async def _matching(query: Query, sources: DatasetSources) -> AsyncIterator[Chos
                     yield _shot(found)
 
 
-async def _recorded(expected: ExpectedDevices, query: Query, archive: Archive) -> AsyncIterator[JudgedShot]:
+async def _recorded(
+    expected: ExpectedDevices, query: ShotQuery, archive: Archive
+) -> AsyncIterator[JudgedShot]:
     """Yield the expected shots of a place, with their kinds of anomaly corrected by people's labels."""
     wanted = ShotFilter(area=expected.place, interval=expected.interval)
     end = epoch_now() if query.end is None else query.end

@@ -24,12 +24,12 @@ from shotwatch_shots.records import BlockRef
 from shotwatch_training.datasets.choosing import DatasetSources, Plan, choose, find_raw_objects, plan
 from shotwatch_training.datasets.store import DatasetError, DatasetStore, shard_key
 from shotwatch_training.domain.manifest import (
-    Column,
-    Counts,
     DatasetManifest,
     Group,
-    Query,
+    MemberColumn,
+    SetCounts,
     Shard,
+    ShotQuery,
     features_of,
 )
 from shotwatch_training.domain.triplets import ChosenShot, Triplet, examples_of
@@ -41,7 +41,7 @@ PER_SHARD = 2000
 
 async def make_set(
     name: str,
-    query: Query,
+    query: ShotQuery,
     sources: DatasetSources,
     sets: DatasetStore,
     progress: Progress,
@@ -86,8 +86,8 @@ def _refuse_empty(shots: Sequence[ChosenShot], planned: Plan) -> None:
         )
 
 
-def _counts(shots: Sequence[ChosenShot], planned: Plan) -> Counts:
-    return Counts(
+def _counts(shots: Sequence[ChosenShot], planned: Plan) -> SetCounts:
+    return SetCounts(
         matched=len(shots),
         shots=len({shot for group in planned.groups for shot in group.shots}),
         examples=planned.examples,
@@ -165,7 +165,7 @@ class _TripletReader:
 
 async def _fill(
     values: NDArray[np.generic],
-    column: Column,
+    column: MemberColumn,
     fetch: Callable[[BlockRef], Awaitable[Block]],
     take: Callable[[Block], NDArray[np.generic]],
 ) -> None:

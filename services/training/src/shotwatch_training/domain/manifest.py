@@ -17,7 +17,7 @@ Record = tuple[BlockRef, int]
 """A block and a row in it."""
 
 
-class Query(Message):
+class ShotQuery(Message):
     """The query that selects the shots of a set."""
 
     places: tuple[str, ...] = ()
@@ -45,7 +45,7 @@ class FeatureDescription(Message):
     description: str
 
 
-class Column(Message):
+class MemberColumn(Message):
     """The records of a group's examples: row `row[n]` of block `blocks[source[n]]`."""
 
     blocks: list[BlockRef]
@@ -83,9 +83,9 @@ class Group(Message):
     """Revisions of the shots when the set was made."""
     kinds: list[list[AnomalyKind]]
     """The anomalies of each shot."""
-    image: Column
-    spectrum: Column
-    energy: Column
+    image: MemberColumn
+    spectrum: MemberColumn
+    energy: MemberColumn
 
     @property
     def blocks(self) -> Iterator[BlockRef]:
@@ -114,7 +114,7 @@ class Shard(Message):
     sha256: str
 
 
-class Counts(Message):
+class SetCounts(Message):
     """The numbers of shots and examples, and of those that were left out."""
 
     matched: int
@@ -135,8 +135,8 @@ class DatasetManifest(Message):
     code_version: str
     made_at: int
     """Epoch ms."""
-    query: Query
-    counts: Counts
+    query: ShotQuery
+    counts: SetCounts
     features: list[FeatureDescription]
     shards: list[Shard]
     raw_objects: list[RawObject]

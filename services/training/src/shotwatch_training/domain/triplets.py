@@ -19,7 +19,7 @@ from shotwatch_shots.pulses import instant
 from shotwatch_shots.records import BlockRef
 from shotwatch_shots.shot import JudgedShot
 from shotwatch_shots.vocabulary import AnomalyKind
-from shotwatch_training.domain.manifest import Column, Group, Query, Record
+from shotwatch_training.domain.manifest import Group, MemberColumn, Record, ShotQuery
 from shotwatch_training.domain.split import evenly
 
 
@@ -52,7 +52,7 @@ class Triplet:
     date: str
 
 
-def matches(shot: JudgedShot, query: Query) -> bool:
+def matches(shot: JudgedShot, query: ShotQuery) -> bool:
     """Return whether a shot matches the query's completeness and anomalies."""
     kinds = shot.verdict.kinds
     return (
@@ -83,7 +83,7 @@ def without(group: Group, expired: Collection[BlockRef]) -> Group:
         for n, records in enumerate(zip(*columns, strict=True))
         if not any(record and record[0] in expired for record in records)
     ]
-    image, spectrum, energy = (Column.of([column[n] for n in kept]) for column in columns)
+    image, spectrum, energy = (MemberColumn.of([column[n] for n in kept]) for column in columns)
     lists = {
         name: [getattr(group, name)[n] for n in kept] for name in ("shots", "pulses", "revisions", "kinds")
     }
@@ -131,8 +131,8 @@ def _members(batch: ShotBatch, kind: DeviceKind) -> list[Member]:
     return sorted(batch.members_of((kind,)), key=lambda member: member.device)
 
 
-def _column(members: Sequence[Member], shots: Sequence[ChosenShot]) -> Column:
-    return Column.of([next(_records(members, shot.index), None) for shot in shots])
+def _column(members: Sequence[Member], shots: Sequence[ChosenShot]) -> MemberColumn:
+    return MemberColumn.of([next(_records(members, shot.index), None) for shot in shots])
 
 
 def _records(members: Sequence[Member], index: int) -> Iterator[Record]:
