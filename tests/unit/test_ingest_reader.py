@@ -579,8 +579,9 @@ async def test_a_file_that_hangs_holds_up_no_other():
 
 
 async def test_a_reader_whose_answer_is_not_awaited_is_replaced():
+    others = reader_processes()
     async with ReaderPool(FACILITY, processes=1) as pool:
-        before = await idle_reader(pool)
+        before = await idle_reader(pool) - others
         hangs = asyncio.create_task(read(pool, GOOD, name=HANG))
         await asyncio.sleep(0)
         hangs.cancel()
