@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from shotwatch_detector.finding import Finding
 from shotwatch_inference.domain.incidents import (
+    MOST_DEVICES,
     REMIND_MS,
     Notification,
     Observation,
@@ -68,6 +69,19 @@ def test_what_gets_worse_or_spreads_is_reported_again(change: dict[str, str]) ->
     watch, _ = follow(NOTHING, [observation(1000)], 1000, QUIET)
     _, notifications = follow(watch, [observation(2000, **change)], 2000, QUIET)  # type: ignore[arg-type]
     assert summary(notifications) == [(Phase.UPDATED, 1000, 2000, 2)]
+
+
+def test_an_incident_that_lasts_names_a_bounded_number_of_devices_and_is_still_reported() -> None:
+    """Each minute of a recorder may bring other made-up names: all incidents of a place are one document."""
+    watch = NOTHING
+    phases = []
+    for n in range(2 * MOST_DEVICES):
+        watch, notifications = follow(watch, [observation(1000 * n, device=f"made up {n}")], 1000 * n, QUIET)
+        phases += [notification.phase for notification in notifications]
+    incident = watch.open[AnomalyKind.HOT_SPOT]
+    assert incident.devices == tuple(f"made up {n}" for n in range(MOST_DEVICES))
+    assert incident.shots == 2 * MOST_DEVICES
+    assert phases[MOST_DEVICES:] == [Phase.UPDATED] * (MOST_DEVICES * 1000 // REMIND_MS)
 
 
 def test_what_lasts_for_long_is_reported_again_now_and_then() -> None:

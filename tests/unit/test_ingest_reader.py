@@ -179,9 +179,17 @@ async def rejection(pool: ReaderPool, image: bytes, key: str = KEY, name: Any = 
     return rejected.value
 
 
-async def process_id(pool: ReaderPool) -> int:
-    """The id of the process that reads the next file."""
-    return int(await report(pool, "__import__('os').getpid()"))
+def reader_processes() -> set[int]:
+    """The ids of the readers that this process has, as the kernel lists its children."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    commands = {int(child): Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
+    return {child for child, command in commands.items() if b"shotwatch_ingest.readers" in command}
+
+
+async def idle_reader(pool: ReaderPool) -> set[int]:
+    """The reader that is left after a good file."""
+    await read(pool, GOOD)
+    return reader_processes()
 
 
 async def test_a_file_is_read_as_in_this_process(pool: ReaderPool):
@@ -443,6 +451,12 @@ FORGED: dict[str, Callable[[dict[str, Any], dict[str, Any]], object]] = {
     "has 9 problems": lambda _, device: device.update(
         problems=[{"row": 0, "reason": "data_missing", "detail": ""}] * 9
     ),
+    "a number outside 0..3 ": lambda _, device: device.update(
+        problems=[{"row": 2**70, "reason": "data_missing", "detail": ""}]
+    ),
+    "malformed": lambda reply, _: reply.update(skipped={"not_a_time": 2**64}),
+    "malformed ": lambda reply, _: reply.update(skipped={"not_a_time": -1}),
+    "malformed  ": lambda _, device: device.update(times=[2**64] * 4),
     "another kind of digest": lambda _, device: device.update(digest=None),
     "has 3 maximum of 4 records": lambda _, device: device["digest"]["maximum"].pop(),
 }
@@ -465,6 +479,31 @@ async def test_a_reply_that_is_impossible_is_the_readers_death(pool: ReaderPool,
     assert rejected.reason == FileReason.CRASHES_READER
     assert problem.strip() in rejected.detail
     assert rejected.detail.isprintable()
+
+
+@pytest.mark.parametrize("outcome", ['rejected", "reason": "not_hdf5', 'failed", "cause": "bug'])
+async def test_a_text_that_no_reader_writes_is_its_death(pool: ReaderPool, outcome: str):
+    """The ledger would keep 11 MB for the file, and every list of files would contain them."""
+    begin, size = f'{{"outcome": "{outcome}", "detail": "'.encode(), 11 << 20
+    length = len(begin) + size + len(b'"}')
+    answer = f"{length.to_bytes(8, 'little') + begin!r} + b'x' * {size} + b'\"}}'"
+    write_all = "__import__('shotwatch_ingest.readers.exchange').readers.exchange.write_all"
+
+    rejected = await rejection(pool, GOOD, name=Saboteur(f"{write_all}({REPLIES}, {answer})"))
+
+    assert rejected.reason == FileReason.CRASHES_READER
+    assert len(rejected.detail) < 1000
+
+
+@pytest.mark.parametrize("cause", ["bug", "scratch"])
+async def test_after_a_failure_a_reader_is_not_trusted_with_another_file(pool: ReaderPool, cause: str):
+    before = await idle_reader(pool)
+    answer = json.dumps({"outcome": "failed", "cause": cause, "detail": "\x1b[2J"}).encode()
+    framed = len(answer).to_bytes(8, "little") + answer
+    with pytest.raises((Bug, Retry), match=r": \\x1b\[2J$"):
+        await read(pool, GOOD, name=Saboteur(f"__import__('os').write({REPLIES}, {framed!r})"))
+
+    assert before.isdisjoint(await idle_reader(pool))
 
 
 async def test_records_that_do_not_fit_into_a_block_are_the_readers_death(
@@ -541,13 +580,14 @@ async def test_a_file_that_hangs_holds_up_no_other():
 
 
 async def test_a_reader_whose_answer_is_not_awaited_is_replaced():
+    others = reader_processes()
     async with ReaderPool(FACILITY, processes=1) as pool:
-        before = await process_id(pool)
+        before = await idle_reader(pool) - others
         hangs = asyncio.create_task(read(pool, GOOD, name=HANG))
         await asyncio.sleep(0)
         hangs.cancel()
 
-        assert await process_id(pool) != before
+        assert before.isdisjoint(await idle_reader(pool))
 
 
 @pytest.mark.parametrize("yielding", [False, True])
@@ -560,14 +600,15 @@ async def test_readers_yield_the_cores_where_they_are_told_to(yielding: bool):
 
 
 async def test_a_reader_reads_one_file_after_the_other(pool: ReaderPool):
-    assert await process_id(pool) == await process_id(pool)
+    assert len(await idle_reader(pool)) == 1
+    assert reader_processes() == await idle_reader(pool)
 
 
 async def test_after_a_damaged_file_a_reader_is_not_trusted_with_another(pool: ReaderPool):
-    before = await process_id(pool)
+    before = await idle_reader(pool)
     await rejection(pool, GOOD[:9] + b"\xff" * 7 + GOOD[16:])
 
-    assert await process_id(pool) != before
+    assert before.isdisjoint(await idle_reader(pool))
 
 
 async def test_a_reader_gets_no_secret(monkeypatch: pytest.MonkeyPatch):
@@ -600,8 +641,9 @@ async def test_a_service_whose_readers_cannot_be_confined_does_not_start(
 
 
 async def test_leaving_the_pool_ends_its_processes():
+    before = reader_processes()
     async with ReaderPool(FACILITY, processes=1) as pool:
-        reader = await process_id(pool)
+        [reader] = await idle_reader(pool) - before
 
     with pytest.raises(ProcessLookupError):
         os.kill(reader, 0)

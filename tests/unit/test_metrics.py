@@ -22,11 +22,13 @@ from shotwatch_shots.batch import ShotsFlagged
 from shotwatch_shots.errors import Reject, Retry
 from shotwatch_shots.place import ShotSeries
 from tests.broker import TOPOLOGY
+from tests.support.world import LASER
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAGE = "detail"
 FLAGGED = ShotsFlagged(batch_id="batch", shots=[3, 4, 5])
 PLACE = ShotSeries.parse("LA-A2-00-1s")
+METER = "LA_A2-EM_1-EnergyMeter-1"
 _spec = importlib.util.spec_from_file_location("metrics_page", REPOSITORY / "scripts" / "metrics.py")
 assert _spec is not None
 assert _spec.loader is not None
@@ -144,10 +146,16 @@ async def test_a_message_without_the_time_of_its_publication_has_no_wait(broker:
 
 
 def test_the_newest_measured_value_is_shown_and_what_was_not_measured_hides_nothing() -> None:
-    device = {"place": "LA-A2-00", "device": "meter"}
-    metrics.shots_measured(PLACE, {"meter": {"energy": np.array([1.0, 2.5, np.nan])}})
-    metrics.shots_measured(PLACE, {"meter": {"energy": np.array([np.nan])}})
+    device = {"place": "LA-A2-00", "device": METER}
+    metrics.shots_measured(PLACE, {METER: {"energy": np.array([1.0, 2.5, np.nan])}}, LASER)
+    metrics.shots_measured(PLACE, {METER: {"energy": np.array([np.nan])}}, LASER)
     assert value("shotwatch_energy_joules", **device) == 2.5
+
+
+def test_a_device_that_the_facility_file_does_not_list_has_no_metric() -> None:
+    metrics.shots_measured(PLACE, {"LA_A2-made_up-EnergyMeter": {"energy": np.array([1.0])}}, LASER)
+    labels = [sample.labels for metric in REGISTRY.collect() for sample in metric.samples]
+    assert not [each for each in labels if each.get("device") == "LA_A2-made_up-EnergyMeter"]
 
 
 def test_the_page_in_the_repository_is_that_of_the_code() -> None:

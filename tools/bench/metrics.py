@@ -72,7 +72,7 @@ def count_message() -> None:
 def know_every_device(facility: Facility) -> None:
     for expected in facility.places:
         measured = dict.fromkeys(metrics.LAST_MEASURED, np.ones(1))
-        metrics.shots_measured(expected.series, dict.fromkeys(expected.devices, measured))
+        metrics.shots_measured(expected.series, dict.fromkeys(expected.devices, measured), facility)
 
 
 def made_message() -> bytes:

@@ -20,6 +20,7 @@ from shotwatch_common.telemetry import current_trace_id
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.event import AnomalyEvent, ModelRef
+from shotwatch_shots.facility import Facility
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import VALID, JudgedRecords, ObjectRef
 from shotwatch_shots.vocabulary import Completeness, ModelAlias, ObjectState, Settlement
@@ -304,12 +305,16 @@ def block_cache(outcome: CacheOutcome, size: int = 0) -> None:
         BLOCK_CACHE_BYTES.labels(outcome).inc(size)
 
 
-def shots_measured(series: ShotSeries, measured: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> None:
-    """Export the newest values of features.
+def shots_measured(
+    series: ShotSeries, measured: Mapping[str, Mapping[str, NDArray[np.float64]]], facility: Facility
+) -> None:
+    """Export the newest values of features, of devices that the facility file lists.
 
     `measured`: device → feature → one entry per shot, NaN where there is no value.
     """
     for device, features in measured.items():
+        if not facility.lists(device):
+            continue
         for name in LAST_MEASURED.keys() & features.keys():
             known = features[name][np.isfinite(features[name])]
             if len(known):

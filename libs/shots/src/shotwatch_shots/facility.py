@@ -245,6 +245,10 @@ class Facility:
         """Return the expected devices of a series; None if the facility file does not list it."""
         return self._expected_by_series.get(series)
 
+    def lists(self, group: str) -> bool:
+        """Return whether the facility file expects a device of this group name, at any place and interval."""
+        return group in self._listed
+
     def dataset(self, kind: DeviceKind) -> Dataset:
         """Return the first dataset of a kind of device: its image, its spectrum, its first energy.
 
@@ -267,6 +271,10 @@ class Facility:
     @cached_property
     def _intervals(self) -> dict[str, Interval]:
         return {interval.name: interval for interval in self.intervals}
+
+    @cached_property
+    def _listed(self) -> frozenset[str]:
+        return frozenset(group for expected in self.places for group in expected.devices)
 
     @cached_property
     def _expected_by_series(self) -> dict[ShotSeries, ExpectedDevices]:

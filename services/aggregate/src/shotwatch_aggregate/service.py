@@ -265,13 +265,20 @@ class Aggregator:
             self._context.log.info("shots closed", batch=closed.batch_id, shots=len(closed.pulses))
 
     async def _remember_devices(self, message: FileValidated) -> None:
+        """Record the last state of each device.
+
+        Devices that the facility file does not list count as one for each series, because their names come
+        from files: there is no end of them, and every view without a time reads the newest record of all.
+        """
         latest = latest_record_ms(self._facility)
         for judged in message.devices:
             with_state = np.flatnonzero(judged.state != NO_STATE)
             if len(with_state):
                 last = with_state[-1]
                 seen = LastState(int(judged.times[last]), judged.states[judged.state[last]])
-                await self._context.archive.devices.saw(judged.device, seen, latest)
+                listed = self._facility.lists(judged.device)
+                name = judged.device if listed else str(judged.series)
+                await self._context.archive.devices.saw(name, seen, latest)
 
     def _expected(self, series: ShotSeries) -> dict[str, DeviceKind]:
         expected = self._facility.expected_devices(series)

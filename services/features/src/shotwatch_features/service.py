@@ -86,7 +86,7 @@ class Measurer:
         await self._context.archive.measurements.keep(shots, Source.FEATURES, measured.columns)
         faults.reach("features.after_write")
         await self._context.bus.send("inference", ShotsMeasured(shots=shots))
-        metrics.shots_measured(shots.series, measured.columns)
+        metrics.shots_measured(shots.series, measured.columns, self._context.facility)
         faults.reach("features.after_publish")
         await self._measure_in_detail(shots, for_detail, Source.DETAIL)
         self._context.log.info("shots measured", batch=shots.batch_id, devices=len(measured.columns))

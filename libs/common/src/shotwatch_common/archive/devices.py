@@ -28,7 +28,9 @@ class LastFrame:
 
 
 class Devices:
-    """Collection `devices`: `_id` is the group name. A record older than the stored one changes nothing.
+    """Collection `devices`: `_id` is the group name, or the series for devices that are not listed there.
+
+    A record older than the stored one changes nothing.
 
     `latest_ms` is the latest plausible time of a record now (epoch ms, `clock.latest_record_ms`). A later
     time comes from a clock that is wrong: it is ignored, and the next record replaces it.

@@ -232,10 +232,11 @@ class _Settling(BaseMiddleware[RabbitPublishCommand]):
 
     async def _dead_letter(self, message: RabbitMessage, reason: str) -> None:
         """Move a message to the dead-letter queue, and report it."""
-        # Neither the broker nor the database accepts surrogates.
-        reason = reason.encode(errors="backslashreplace").decode()
+        # Neither the broker nor the database accepts surrogates. Both bound their documents: a reason that
+        # they do not accept would be repeated without end. An error's text may contain what it failed on.
+        reason = reason.encode(errors="backslashreplace").decode()[:_LONGEST_REASON]
         self._with.log.error("dead-lettered", stage=self._stage, reason=reason)
-        headers: HeadersType = {ATTEMPT_HEADER: attempt_of(message), REASON_HEADER: reason[:_LONGEST_REASON]}
+        headers: HeadersType = {ATTEMPT_HEADER: attempt_of(message), REASON_HEADER: reason}
         queue = self._with.topology.dead_letter_queue_of(self._stage)
         await self._until_done(message, lambda: self._with.publisher.put(queue, message.body, headers))
         await self._until_done(message, lambda: self._with.on_dead_letter(self._stage, message.body, reason))

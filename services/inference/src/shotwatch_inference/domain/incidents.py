@@ -6,7 +6,7 @@ has passed without another shot that shows it. An intermittent fault is therefor
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from shotwatch_detector.finding import Finding
 from shotwatch_shots.incidents import REMEMBERED, Incident, Incidents
@@ -17,6 +17,12 @@ QUIET_PULSES = 5
 """Time without an observation after which an incident is over: QUIET_MS or QUIET_PULSES, the longer one."""
 REMIND_MS = 60_000
 """Period of the notifications of an incident that lasts, in ms."""
+MOST_DEVICES = 256
+"""Maximum number of devices of an incident; the first are kept.
+
+All incidents of a place are one document, and the names of devices that the facility file does not list come
+from files. An incident that lasts would collect them without end.
+"""
 
 _SEVERITIES = tuple(Severity)
 
@@ -183,4 +189,4 @@ def _worst(episode: Sequence[Observation]) -> Observation:
 
 def _devices(known: tuple[str, ...], episode: Sequence[Observation]) -> tuple[str, ...]:
     more = (device for observation in episode for device in observation.finding.devices)
-    return tuple(dict.fromkeys((*known, *more)))
+    return tuple(islice(dict.fromkeys((*known, *more)), MOST_DEVICES))

@@ -108,12 +108,18 @@ def written_columns(devices: Sequence[ReadDevice], facility: Facility) -> list[l
     return written
 
 
+MAX_TEXT = 4096
+"""Maximum number of characters of a text in a reply. Longer ones are shortened by the reader."""
+_Detail = Annotated[str, Field(max_length=MAX_TEXT)]
+_Count = Annotated[int, Field(ge=0, lt=2**31)]
+
+
 class ReadFile(Message):
     """The outcome of a file that was read."""
 
     outcome: Literal["read"] = "read"
     devices: list[ReadDevice]
-    skipped: dict[SkipReason, int]
+    skipped: dict[SkipReason, _Count]
     """Number of skipped parts of the file, by reason."""
     examples: list[SkippedPart]
     """Two examples for each of these reasons."""
@@ -124,7 +130,7 @@ class Rejected(Message):
 
     outcome: Literal["rejected"] = "rejected"
     reason: FileReason
-    detail: str
+    detail: _Detail
 
 
 class Failed(Message):
@@ -132,7 +138,7 @@ class Failed(Message):
 
     outcome: Literal["failed"] = "failed"
     cause: Literal["memory", "scratch", "bug"]
-    detail: str
+    detail: _Detail
 
 
 ReadOutcome = ReadFile | Rejected | Failed

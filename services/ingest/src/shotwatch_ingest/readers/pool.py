@@ -19,7 +19,7 @@ from typing import Self
 
 from pydantic import ValidationError
 
-from shotwatch_common.printable import printable
+from shotwatch_common.printable import printable, printable_lines
 from shotwatch_common.priority import yield_cores
 from shotwatch_common.settings import SettingsError
 from shotwatch_ingest.readers.exchange import (
@@ -126,9 +126,9 @@ class ReaderPool:
             case Rejected():
                 raise Reject(outcome.reason, printable(outcome.detail))
             case Failed(cause="scratch"):
-                raise Retry(f"{key}: {outcome.detail}")
+                raise Retry(f"{key}: {printable(outcome.detail)}")
             case Failed():
-                raise Bug(f"{key}: {outcome.detail}")
+                raise Bug(f"{key}: {printable_lines(outcome.detail)}")
 
     async def _attempt_again(
         self, request: Request, workspace: Workspace, cpu_time: "_CpuTime"
@@ -151,7 +151,9 @@ class ReaderPool:
             with cpu_time.taken() as left:
                 outcome = await reader.ask(request, workspace, left, self._seconds_per_file)
             self._require_possible(outcome, request, workspace)
-            trusted = not (isinstance(outcome, Rejected) and outcome.reason in _DAMAGING)
+            # One that claims a failure would otherwise get the same file again, and all others.
+            failed = isinstance(outcome, Failed)
+            trusted = not failed and not (isinstance(outcome, Rejected) and outcome.reason in _DAMAGING)
             return outcome
         finally:
             self._idle.put_nowait(reader if trusted else None)

@@ -27,6 +27,7 @@ from shotwatch_ingest.readers.exchange import (
     FRAME_HEADER_BYTES,
     MAX_REPLY_BYTES,
     MAX_REQUEST_BYTES,
+    MAX_TEXT,
     Failed,
     ReadFile,
     ReadOutcome,
@@ -88,13 +89,13 @@ def _outcome(request: Request, image: int, blocks: int, facility: Facility) -> R
     try:
         return _stored(read_snapshot(key, read_all(image), name, facility, latest_ms), blocks)
     except Reject as reject:
-        return Rejected(reason=FileReason(reject.reason), detail=printable(reject.detail))
+        return Rejected(reason=FileReason(reject.reason), detail=printable(reject.detail)[:MAX_TEXT])
     except Retry as error:
-        return Failed(cause="scratch", detail=str(error))
+        return Failed(cause="scratch", detail=str(error)[:MAX_TEXT])
     except MemoryError:
         return Failed(cause="memory", detail="needs more memory than a reader may take")
     except Exception:  # noqa: BLE001  the edge of this process
-        return Failed(cause="bug", detail=traceback.format_exc())
+        return Failed(cause="bug", detail=traceback.format_exc()[-MAX_TEXT:])
 
 
 def _stored(snapshot: Snapshot, blocks: int) -> ReadFile:

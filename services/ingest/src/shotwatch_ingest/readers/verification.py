@@ -21,15 +21,13 @@ from shotwatch_ingest.domain.snapshot import (
     columns_of,
     record_bytes,
 )
-from shotwatch_ingest.readers.exchange import ReadDevice, ReadFile, Request, written_columns
+from shotwatch_ingest.readers.exchange import MAX_TEXT, ReadDevice, ReadFile, Request, written_columns
 from shotwatch_shots.device_kinds import DEVICE_KINDS
 from shotwatch_shots.facility import Facility, FileName
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import NO_STATE
 from shotwatch_shots.vocabulary import SkipReason
 
-_MAX_TEXT = 4096
-"""Maximum number of characters of a text in a reply; those that a reader makes are shorter."""
 _BYTES_PER_ESCAPE = 4
 """Number of characters in which a byte of a state is displayed, at most: `\\x1b`."""
 
@@ -78,7 +76,9 @@ def _require_consistent(device: ReadDevice, facility: Facility) -> None:
     # Of each record, at most one problem of its state and of each column is reported.
     most = count * (1 + len(columns_of(device.device, facility)))
     _require(len(device.problems) <= most, f"has {len(device.problems)} problems")
-    _require_within(np.array([problem.row for problem in device.problems], np.int64), 0, count)
+    # Unlike a column, a row may be a number of any size here, which no array holds.
+    possible = all(0 <= problem.row < count for problem in device.problems)
+    _require(possible, f"has a number outside 0..{count - 1}")
     _require_texts(problem.detail for problem in device.problems)
     expected = DEVICE_KINDS[device.kind].digest or type(None)
     _require(isinstance(device.digest, expected), "has another kind of digest")
@@ -90,7 +90,7 @@ def _require_within(values: NDArray[np.int64], first: int, end: int) -> None:
     _require(bool(((values >= first) & (values < end)).all()), f"has a number outside {first}..{end - 1}")
 
 
-def _require_texts(texts: Iterable[str], longest: int = _MAX_TEXT) -> None:
+def _require_texts(texts: Iterable[str], longest: int = MAX_TEXT) -> None:
     for text in texts:
         _require(len(text) <= longest and printable(text) == text, "has a text that cannot be displayed")
 
