@@ -24,8 +24,8 @@ import pytest
 
 from shotwatch_common.blocks import read_block, write_block
 from shotwatch_common.facility_file import load_facility
-from shotwatch_common.priority import NICENESS
 from shotwatch_common.settings import SettingsError
+from shotwatch_common.turns import NICENESS
 from shotwatch_ingest.domain.snapshot import read_snapshot
 from shotwatch_ingest.readers import process as reader_process
 from shotwatch_ingest.readers import verification
@@ -591,7 +591,7 @@ async def test_a_reader_whose_answer_is_not_awaited_is_replaced():
 
 
 @pytest.mark.parametrize("yielding", [False, True])
-async def test_readers_yield_the_cores_where_they_are_told_to(yielding: bool):
+async def test_readers_yield_the_cores_if_they_are_meant_to(yielding: bool):
     others = reader_processes()
     async with ReaderPool(FACILITY, processes=1, yielding=yielding):
         [reader] = reader_processes() - others

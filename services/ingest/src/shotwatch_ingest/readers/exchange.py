@@ -10,11 +10,12 @@ file, and their lengths from the number of records.
 import math
 import os
 import shutil
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile, gettempdir
+from time import monotonic
 from types import TracebackType
 from typing import Annotated, Literal, Self
 
@@ -58,6 +59,26 @@ def cpu_seconds(size: int) -> float:
     cannot delay others for as long as a large one may.
     """
     return min(_MIN_CPU_SECONDS + size / _BYTES_PER_CPU_SECOND, _MAX_CPU_SECONDS)
+
+
+class CpuTime:
+    """The CPU time that a file may take, over all attempts to read it."""
+
+    def __init__(self, seconds: float) -> None:
+        self.left = seconds
+
+    @contextmanager
+    def taken(self) -> Iterator[float]:
+        """Yield what is left, for one attempt, and charge the attempt for its wall-clock time.
+
+        A reader that died does not report its CPU time. That is no more than the wall-clock time, because a
+        reader can start no threads.
+        """
+        start = monotonic()
+        try:
+            yield self.left
+        finally:
+            self.left -= monotonic() - start
 
 
 class ReadDevice(ReadRecords):

@@ -11,20 +11,19 @@ import pickle
 import signal
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from time import monotonic
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 from pydantic import ValidationError
 
 from shotwatch_common.printable import printable, printable_lines
-from shotwatch_common.priority import yield_cores
 from shotwatch_common.settings import SettingsError
+from shotwatch_common.turns import yield_cores
 from shotwatch_ingest.readers.exchange import (
     FRAME_HEADER_BYTES,
     MAX_REPLY_BYTES,
+    CpuTime,
     Failed,
     ReadFile,
     ReadOutcome,
@@ -61,7 +60,7 @@ _REMEDY = (
 
 
 class ReaderPool:
-    """A pool of reader processes, which yield the cores to other work if they are told to.
+    """A pool of reader processes, which may yield the cores to other work.
 
     An asynchronous context manager. Entering it starts the first process, leaving it ends them all. For each
     file, the service holds in memory only a reply of at most MAX_REPLY_BYTES, and one block with its columns
@@ -113,7 +112,7 @@ class ReaderPool:
             Bug: a fault of this program.
         """
         request = (name, key, latest_ms)
-        cpu_time = _CpuTime(cpu_seconds(workspace.size))
+        cpu_time = CpuTime(cpu_seconds(workspace.size))
         try:
             outcome = await self._attempt(request, workspace, cpu_time)
         except _Mishap as mishap:
@@ -130,9 +129,7 @@ class ReaderPool:
             case Failed():
                 raise Bug(f"{key}: {printable_lines(outcome.detail)}")
 
-    async def _attempt_again(
-        self, request: Request, workspace: Workspace, cpu_time: "_CpuTime"
-    ) -> ReadOutcome:
+    async def _attempt_again(self, request: Request, workspace: Workspace, cpu_time: CpuTime) -> ReadOutcome:
         try:
             return await self._attempt(request, workspace, cpu_time, fresh=True)
         except _Mishap as mishap:
@@ -140,7 +137,7 @@ class ReaderPool:
             raise Reject(mishap.reason, f"{key}: the reader {mishap}, twice") from mishap
 
     async def _attempt(
-        self, request: Request, workspace: Workspace, cpu_time: "_CpuTime", fresh: bool = False
+        self, request: Request, workspace: Workspace, cpu_time: CpuTime, fresh: bool = False
     ) -> ReadOutcome:
         """Send the request to an idle reader; end it if it failed or if its answer was not received."""
         reader = await self._idle.get()
@@ -187,26 +184,6 @@ class ReaderPool:
     async def _end(self, reader: "_Reader") -> None:
         self._readers.discard(reader)
         await reader.end()
-
-
-class _CpuTime:
-    """The CPU time that a file may take, over all attempts to read it."""
-
-    def __init__(self, seconds: float) -> None:
-        self.left = seconds
-
-    @contextmanager
-    def taken(self) -> Iterator[float]:
-        """Yield what is left, for one attempt, and charge the attempt for its wall-clock time.
-
-        A reader that died does not report its CPU time. That is no more than the wall-clock time, because a
-        reader can start no threads.
-        """
-        start = monotonic()
-        try:
-            yield self.left
-        finally:
-            self.left -= monotonic() - start
 
 
 class _Mishap(Exception):
