@@ -1,5 +1,6 @@
 """A slow change that the archive holds, for `history` to find."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
@@ -22,11 +23,16 @@ _SHOTS = 120
 async def drop_energy(archive: Archive) -> None:
     """Two hours of shots at a meter that shows a tenth less from `DROPPED` on."""
     noise = np.random.default_rng(0).normal(0, 0.002, _SHOTS)
-    for n in range(_SHOTS):
-        shot = _shot(n)
-        energy = np.array([(1.0 if shot.pulses[0] < DROPPED else 0.9) + noise[n]])
-        await archive.measurements.keep(shot, Source.FEATURES, {METER: {"energy": energy}})
-    await archive.devices.saw(METER, LastState(int(_shot(_SHOTS - 1).pulses[0]), "ON"), epoch_now())
+    level = [1.0 if _shot(n).pulses[0] < DROPPED else 0.9 for n in range(_SHOTS)]
+    await keep_energies(archive, (level + noise).tolist())
+
+
+async def keep_energies(archive: Archive, energies: Sequence[float], first: int = 0) -> None:
+    """One shot a minute from the minute `first` on, measured at the meter."""
+    for n, energy in enumerate(energies, first):
+        await archive.measurements.keep(_shot(n), Source.FEATURES, {METER: {"energy": np.array([energy])}})
+    last = int(_shot(first + len(energies) - 1).pulses[0])
+    await archive.devices.saw(METER, LastState(last, "ON"), epoch_now())
 
 
 def _shot(n: int) -> ShotBatch:

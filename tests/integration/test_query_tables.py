@@ -20,11 +20,11 @@ import shotwatch_client
 from shotwatch_cli.main import app
 from shotwatch_client import InvalidArgument, NoData, NotAccepted, ShotwatchClient
 from shotwatch_common.tables.archived import ArchivedShots
-from shotwatch_common.tables.manifest import DayManifest, TableFile, day_start, file_key, hour_start
-from shotwatch_common.tables.pieces import write_pieces
-from shotwatch_common.tables.schema import ShotTableSchema
 from shotwatch_common.tables.table_store import TableStore
 from shotwatch_shots.pulses import instant
+from shotwatch_tables.manifest import DayManifest, TableFile, day_start, file_key, hour_start
+from shotwatch_tables.pieces import write_pieces
+from shotwatch_tables.schema import ShotTableSchema
 from tests.unit.api import FACILITY
 
 from .query_world import (

@@ -1,11 +1,14 @@
 """Three shots of a place with five devices, as each service finds them; one of them has a black frame."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from shotwatch_shots.models import Promotion
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms
+from shotwatch_shots.vocabulary import ModelAlias
 from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import inject
 from shotwatch_simulator.simulation import Simulation, simulate
@@ -56,6 +59,18 @@ async def joined(validated: World) -> World:
 async def measured(joined: World) -> World:
     """The shots wait for inference."""
     return await after(joined, features)
+
+
+async def promote(world: World, alias: ModelAlias, version: str, digest: str) -> None:
+    """Give a registered version an alias, as the promotion does."""
+    world.models.aliases[alias] = version
+    at = round(world.now_s * 1000)
+    promotion = Promotion(
+        at, "amelie", None, version, "", run_id=f"run-{version}", digest=digest, alias=alias
+    )
+    with world.in_its_time():
+        line = await world.archive.audit.note(promotion.operation, promotion.subject)
+    await world.archive.promotions.add(replace(promotion, audit_line=line))
 
 
 async def after(world: World, play: Play) -> World:

@@ -1,18 +1,29 @@
 """history as a whole, on servers in memory."""
 
 import json
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import pytest
 
+from shotwatch_common.process import Service, ServiceContext
+from shotwatch_detector.statistics import Baseline, Tail
 from shotwatch_history import service
+from shotwatch_history.settings import HistorySettings
+from shotwatch_shots.features.spec import Side
 from shotwatch_shots.reconciliation.slices import Equality
+from shotwatch_shots.vocabulary import CalibrationKind, ModelAlias
+from shotwatch_simulator.simulation import Simulation, simulate
 from tests.support.faults import after_each_fault, differences, survived_every_fault
-from tests.support.world import World
-from tests.trends import DROPPED, METER, drop_energy
+from tests.support.world import LASER, World
+from tests.trends import DROPPED, METER, drop_energy, keep_energies
 
-from .conftest import after
-from .plays import history, inference
+from .conftest import SERIES, START, after, promote
+from .plays import aggregate, features, history, inference, ingest, validate
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +58,85 @@ async def test_it_publishes_before_it_records_and_survives_every_fault(
     done = await survived_every_fault(dropped, history)
     promised = ["insert_many events", "publish event", "update_many events", "update_one trends.device"]
     assert [effect for effect in done if effect in promised] == promised
+
+
+@pytest.fixture
+def other_jobs_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger is not checked, and no day table is written."""
+    for job in ("LedgerWatch", "TableCompaction", "TableRetention"):
+        monkeypatch.setattr(service, job, NoLedger)
+
+
+def recording(world: World, energy: float) -> Callable[..., Awaitable[Service]]:
+    """Return what assembles the service, in a world whose meter records ten more minutes in each round."""
+    minutes = count(2, 10)
+
+    async def record() -> None:
+        recorded = World()
+        await keep_energies(recorded.archive, [energy] * 10, next(minutes))
+        for name in ("measurements", "devices"):
+            world.database["shotwatch"][name].documents.update(recorded.database["shotwatch"][name].documents)
+
+    async def assemble(context: ServiceContext[HistorySettings], resources: AsyncExitStack) -> Service:
+        assembled = await service.assemble(context, resources)
+        return replace(assembled, background=(*assembled.background, record))
+
+    return assemble
+
+
+@pytest.mark.usefixtures("other_jobs_rest")
+async def test_whatever_fails_a_drift_is_reported_once_by_one_event() -> None:
+    """Only shots after the champion was first seen are compared with it, also after a restart."""
+    start = World()
+    await keep_energies(start.archive, [0.9, 0.9])
+    trained = Baseline(1.0, 0.01, Tail(2.6, 1.5), Tail(2.6, 1.5), Side.BOTH)
+    digest = start.models.add("3", {METER: {"energy": trained}})
+    await promote(start, ModelAlias.CHAMPION, "3", digest)
+
+    async def play(world: World) -> None:
+        assemble = recording(world, 0.9)
+        await world.run(assemble, HistorySettings)
+        await world.run(assemble, HistorySettings)  # the first round of a process measures nothing
+
+    undisturbed = await after(start, play)
+    promised = ["replace_one drifts", "insert_many events", "publish event", "update_many events"]
+    done = [effect for effect in undisturbed.effects.done if effect in promised]
+    assert done == [*promised, "replace_one drifts"]
+    async for world in after_each_fault(start, play):
+        [event] = map(json.loads, set(world.broker.events))
+        assert (event["data"]["kind"], event["data"]["sequence"]) == ("drift", 1)
+        [stored] = world.documents("events")
+        assert (stored["_id"], bool(stored["published_at"])) == (event["id"], True)
+        [measured] = world.documents("drifts")
+        assert measured["features"]["energy"]["shift"] == pytest.approx(-10)
+
+
+@pytest.fixture(scope="module")
+async def normal(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Two minutes of normal shots of a place with cameras that have no reference."""
+    expected = LASER.expected_devices(SERIES)
+    assert expected is not None
+    world = World()
+    files = Simulation(LASER, (expected,), START, timedelta(minutes=2))
+    for path in simulate(files, tmp_path_factory.mktemp("normal")):
+        await world.upload(path.name, path.read_bytes())
+    for each in (ingest, validate, aggregate, features, inference):
+        await each(world)
+    return world
+
+
+@pytest.mark.usefixtures("other_jobs_rest")
+async def test_a_reference_is_added_after_its_arrays_are_stored_and_survives_every_fault(
+    normal: World,
+) -> None:
+    done = await survived_every_fault(normal, history)
+    [arrays, *_] = [at for at, effect in enumerate(done) if effect.startswith("put data/calibration")]
+    assert done[arrays + 1] == "insert_one calibration_constants"
+    world = await after(normal, history)
+    made = world.documents("calibration_constants")
+    assert made
+    assert {(each["kind"], each["version"]) for each in made} == {(CalibrationKind.REFERENCE, 1)}
+    assert {each["key"] for each in made} <= world.store.buckets["data"].keys()
 
 
 TIMES = {"again_at", "checked_at", "marked_at", "took_ms", "until"}

@@ -2,14 +2,12 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 
-from shotwatch_common.archive.promotions import Promotion
 from shotwatch_detector.frames import ReferenceFrame
 from shotwatch_detector.patterns import Patterns
 from shotwatch_detector.residuals import ResidualMap
@@ -22,7 +20,7 @@ from shotwatch_shots.vocabulary import ModelAlias
 from tests.support.faults import survived_every_fault
 from tests.support.world import World
 
-from .conftest import FLAWED, SHOTS
+from .conftest import FLAWED, SHOTS, promote
 from .plays import inference
 
 METER, CAMERA = "LA_FSD-EM_1-EnergyMeter-1", "LA_FSD-Camera_2-Camera-2"
@@ -88,15 +86,8 @@ async def promoted(measured: World, monkeypatch: pytest.MonkeyPatch) -> World:
     baselines = {METER: {"energy": unusual}, CAMERA: {"hot_spot": unusual}}
     cameras = {CAMERA: reference_of_noise()}
     for alias, version in ((ModelAlias.CHAMPION, "3"), (ModelAlias.CHALLENGER, "4")):
-        world.models.aliases[alias] = version
         digest = world.models.add(version, baselines, cameras)
-        at = round(world.now_s * 1000)
-        promotion = Promotion(
-            at, "amelie", None, version, "", run_id=f"run-{version}", digest=digest, alias=alias
-        )
-        with world.in_its_time():
-            line = await world.archive.audit.note(promotion.operation, promotion.subject)
-        await world.archive.promotions.add(replace(promotion, audit_line=line))
+        await promote(world, alias, version, digest)
     return world
 
 

@@ -1,14 +1,17 @@
 """query as a whole, on servers in memory: the searches that callers save."""
 
+from contextlib import suppress
 from typing import Any
 
 import httpx
 import pytest
 
 from shotwatch_query.routes import searches
+from tests.support.effects import Died, Fault
+from tests.support.faults import after_each_fault
 from tests.support.world import World
 
-from .conftest import SERIES
+from .conftest import SERIES, after
 from .plays import query
 
 PATH = "/api/v1/tables/searches"
@@ -92,3 +95,42 @@ async def test_a_malformed_search_is_left_out(world: World) -> None:
                 document["search"]["place"] = 7
         listed = (await client.get(PATH)).json()["searches"]
         assert [each["name"] for each in listed] == ["good"]
+
+
+async def insist(world: World, method: str, **given: Any) -> None:
+    """Request a change of the search "hot spots" until the API answers that it is made."""
+    status = 503
+    while status == 503:
+        with suppress(Died):
+            async with query(world, query_open=True) as client:
+                status = (await client.request(method, f"{PATH}/hot spots", **given)).status_code
+    assert status in (200, 204)
+
+
+async def test_a_search_is_changed_then_audited_and_whatever_fails_who_asks_again_has_it_once() -> None:
+    async def play(world: World) -> None:
+        await insist(world, "PUT", json=SEARCH)
+        await insist(world, "PUT", json={**SEARCH, "where": "score > 5"})
+
+    start = World()
+    undisturbed = await after(start, play)
+    assert undisturbed.effects.done == ["update_one searches.owner", "insert_one audit"] * 2
+    [expected] = undisturbed.documents("searches")
+    assert expected["search"]["where"] == "score > 5"
+    faults = 0
+    async for world in after_each_fault(start, play):
+        faults += 1
+        assert world.documents("searches") == [expected]
+    assert faults == 4 * len(Fault), "at each of the four effects"
+
+
+async def test_a_search_is_removed_then_audited_and_stays_removed_whatever_fails() -> None:
+    async def play(world: World) -> None:
+        await insist(world, "DELETE")
+
+    start = World()
+    await insist(start, "PUT", json=SEARCH)
+    undisturbed = await after(start, play)
+    assert undisturbed.effects.done == ["delete_one searches", "insert_one audit"]
+    async for world in after_each_fault(start, play):
+        assert world.documents("searches") == []

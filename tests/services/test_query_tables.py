@@ -10,14 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from shotwatch_common.tables.archived import ArchivedShots
-from shotwatch_common.tables.manifest import DayManifest, TableFile, day_start, file_key, hour_start
-from shotwatch_common.tables.pieces import write_pieces
-from shotwatch_common.tables.schema import ShotTableSchema
 from shotwatch_common.tables.table_store import TableStore
 from shotwatch_query.domain.pages import PageCursor, Position, Span
 from shotwatch_query.routes.tables import cost, places
 from shotwatch_shots.place import Place
 from shotwatch_shots.pulses import epoch_ms
+from shotwatch_tables.manifest import DayManifest, TableFile, day_start, file_key, hour_start
+from shotwatch_tables.pieces import write_pieces
+from shotwatch_tables.schema import ShotTableSchema
 from tests.support.world import LASER, World
 
 from .conftest import FLAWED, SERIES, SHOTS, START, after

@@ -37,7 +37,7 @@ ROUND_S = 20.0
 OF_AN_ATTEMPT = {
     *("at", "attempt", "closed_at", "deadline", "joined_at", "judged_at", "outbox_since", "published_at"),
     *("seen_at", "since", "stored_at", "version"),
-    *("detailed_at", "due_at", "first_at", "last_at", "leased_until", "noted_until"),
+    *("detailed_at", "due_at", "first_at", "last_at", "leased_until", "made_at", "noted_until"),
 }
 """Fields whose numbers count attempts, or are the time of an attempt."""
 UPPER_BOUNDS = "at_most"

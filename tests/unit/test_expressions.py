@@ -11,13 +11,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shotwatch_common.tables.evaluation import evaluate, is_pushed, pushed
-from shotwatch_common.tables.windows import Pulses
 from shotwatch_shots.expressions.errors import ExpressionError
 from shotwatch_shots.expressions.parser import parse_derivation, parse_filter
 from shotwatch_shots.expressions.reader import DEEPEST, LONGEST, MOST_NODES
 from shotwatch_shots.expressions.tokens import quoted_name
 from shotwatch_shots.expressions.tree import ValueKind, pulses_before
+from shotwatch_tables.evaluation import evaluate, is_pushed, pushed
+from shotwatch_tables.windows import Pulses
 
 COLUMNS = {
     "a": ValueKind.NUMBER,

@@ -13,8 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shotwatch_common.facility_file import load_facility
-from shotwatch_common.tables.making import MeasuredBatch, make_table
-from shotwatch_common.tables.schema import METADATA_KEY, SHOT_COLUMNS, ShotTableSchema, identifiers
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.event import Anomaly, AnomalyEvent
 from shotwatch_shots.features.catalogue import FEATURE_SPECS
@@ -22,6 +20,8 @@ from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.pulses import instant, shot_id
 from shotwatch_shots.shot import JudgedShot, ShotVerdict
 from shotwatch_shots.vocabulary import AnomalyKind, Phase, Severity
+from shotwatch_tables.making import MeasuredBatch, make_table
+from shotwatch_tables.schema import METADATA_KEY, SHOT_COLUMNS, ShotTableSchema, identifiers
 from tests.unit.shots import judged_shot
 
 FACILITY = load_facility(Path("facilities/hpls.yaml"))

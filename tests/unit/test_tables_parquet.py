@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shotwatch_common.facility_file import load_facility
-from shotwatch_common.tables.making import make_table
-from shotwatch_common.tables.manifest import DayManifest, TableFile, day_of, day_start, hour_start
-from shotwatch_common.tables.parquet import read_table, upserted, write_table
-from shotwatch_common.tables.schema import ShotTableSchema
 from shotwatch_history.domain.tables import changed_hours, is_closed
 from shotwatch_shots.batch import CompletedBatch
 from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.pulses import shot_id, window_id
+from shotwatch_tables.making import make_table
+from shotwatch_tables.manifest import DayManifest, TableFile, day_of, day_start, hour_start
+from shotwatch_tables.parquet import read_table, upserted, write_table
+from shotwatch_tables.schema import ShotTableSchema
 from tests.unit.shots import judged_shot
 
 FACILITY = load_facility(Path("facilities/hpls.yaml"))

@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from shotwatch_common.tables import parts
-from shotwatch_common.tables.manifest import TableFile
-from shotwatch_common.tables.parts import row_groups
-from shotwatch_common.tables.pieces import read_pieces, write_pieces
 from shotwatch_common.tables.stored_columns import stored_columns
+from shotwatch_tables import parts
+from shotwatch_tables.manifest import TableFile
+from shotwatch_tables.parts import row_groups
+from shotwatch_tables.pieces import read_pieces, write_pieces
 
 ROWS = 5_000
 DEVICES = ("A", "B", "C")

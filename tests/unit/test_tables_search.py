@@ -16,15 +16,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shotwatch_common.tables.aggregation import PeriodTooLong, aggregated, with_values
 from shotwatch_common.tables.ahead import ahead
 from shotwatch_common.tables.object_file import TAIL_BYTES, ObjectFile
-from shotwatch_common.tables.parts import MemoryPart, ParquetPiece, TableColumns, TablePart, row_groups
-from shotwatch_common.tables.search import TableSearch, first_rows
 from shotwatch_shots.expressions.aggregates import parse_aggregate
 from shotwatch_shots.expressions.errors import ExpressionError
 from shotwatch_shots.expressions.parser import parse_derivation, parse_filter
 from shotwatch_shots.expressions.tree import ValueKind
+from shotwatch_tables.aggregation import PeriodTooLong, aggregated, with_values
+from shotwatch_tables.parts import MemoryPart, ParquetPiece, TableColumns, TablePart, row_groups
+from shotwatch_tables.search import TableSearch, first_rows
 
 PERIOD_MS = 100
 START = 1_656_660_780_000
@@ -416,7 +416,7 @@ def test_no_shots_have_no_aggregates() -> None:
 
 
 def test_a_period_that_does_not_fit_into_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shotwatch_common.tables.aggregation.MOST_VALUES", 100)
+    monkeypatch.setattr("shotwatch_tables.aggregation.MOST_VALUES", 100)
     aggregates = [parse_aggregate("mean(a)", COLUMNS)]
     search = with_values(searching(), aggregates)
     with pytest.raises(PeriodTooLong):

@@ -26,11 +26,6 @@ import pyarrow as pa
 from shotwatch_common.archive import Archive
 from shotwatch_common.facility_file import load_facility
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.tables.aggregation import aggregated, with_values
-from shotwatch_common.tables.manifest import DayManifest, TableFile, day_folder, day_start
-from shotwatch_common.tables.pieces import write_pieces
-from shotwatch_common.tables.schema import ShotTableSchema
-from shotwatch_common.tables.search import TableSearch, first_rows
 from shotwatch_common.tables.table_store import TableStore
 from shotwatch_embedded.stack import Stack
 from shotwatch_history.settings import HistorySettings
@@ -40,6 +35,11 @@ from shotwatch_shots.expressions.aggregates import parse_aggregate
 from shotwatch_shots.expressions.parser import parse_derivation, parse_filter
 from shotwatch_shots.expressions.tree import ValueKind
 from shotwatch_shots.place import Place
+from shotwatch_tables.aggregation import aggregated, with_values
+from shotwatch_tables.manifest import DayManifest, TableFile, day_folder, day_start
+from shotwatch_tables.pieces import write_pieces
+from shotwatch_tables.schema import ShotTableSchema
+from shotwatch_tables.search import TableSearch, first_rows
 from tools.bench.tables import cpu_s, given, peak_mib
 
 START = 1_656_633_600_000

@@ -28,7 +28,6 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.facility_file import load_facility
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.tables.manifest import day_start
 from shotwatch_common.tables.table_store import TableStore
 from shotwatch_embedded.stack import Stack
 from shotwatch_history.jobs.tables import TableCompaction, TableLease
@@ -41,6 +40,7 @@ from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import window_id
 from shotwatch_shots.records import BlockRef
 from shotwatch_shots.shot import ShotFilter, ShotVerdict
+from shotwatch_tables.manifest import day_start
 
 FACILITY = Path(__file__).parents[2] / "facilities" / "hpls.yaml"
 SERIES = ShotSeries.parse("LA-A1-11-100ms")

@@ -7,7 +7,6 @@ from typing import Self
 
 import pyarrow as pa
 
-from shotwatch_common.tables.schema import ShotTableSchema, TableColumn
 from shotwatch_query.errors import BadExpression, BadRequest
 from shotwatch_shots.expressions.aggregates import Aggregate, parse_aggregate
 from shotwatch_shots.expressions.errors import ExpressionError
@@ -22,6 +21,7 @@ from shotwatch_shots.expressions.tree import (
     nodes,
     window_pulses,
 )
+from shotwatch_tables.schema import ShotTableSchema, TableColumn
 
 PLACE = TableColumn("place", pa.string(), "Place of the shot.")
 """The first column of a search of several places."""

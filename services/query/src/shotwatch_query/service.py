@@ -1,8 +1,13 @@
 """query: the REST API, the stream of new events, and the operators' page.
 
 It reads the database, the object store and the model registry, and does not use the broker. It writes only
-people's feedback on events and the audit of requested changes. Callers present an API key or a token; ROUTES
-lists the scope that each route requires.
+people's feedback on events, the searches that they save, and the audit of requested changes. Callers present
+an API key or a token; ROUTES lists the scope that each route requires.
+
+Delivery, for each requested change: make it, which is one write; store its line in the audit; respond. Last,
+a verdict on an event is counted in the record of its model. If the service dies before it responds, the
+change may have been made, with or without its line in the audit; a caller who repeats the request makes it
+once. What is missing from a model's counts is counted with its next verdict.
 """
 
 import asyncio

@@ -15,11 +15,7 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.tables.ahead import ahead
 from shotwatch_common.tables.archived import ROWS_AT_ONCE, ArchivedShots
-from shotwatch_common.tables.manifest import DayManifest, TableFile, day_folder, day_start
 from shotwatch_common.tables.object_file import ANSWER_S
-from shotwatch_common.tables.parts import MemoryPart, TablePart, row_groups
-from shotwatch_common.tables.schema import ShotTableSchema
-from shotwatch_common.tables.search import TableSearch
 from shotwatch_common.tables.stored_columns import stored_columns
 from shotwatch_common.tables.table_store import TableStore
 from shotwatch_query.domain.pages import EARLIEST_MS, Span
@@ -27,6 +23,10 @@ from shotwatch_shots.durations import DAY_MS, HOUR_MS
 from shotwatch_shots.errors import Retry
 from shotwatch_shots.facility import Facility
 from shotwatch_shots.place import Place
+from shotwatch_tables.manifest import DayManifest, TableFile, day_folder, day_start
+from shotwatch_tables.parts import MemoryPart, TablePart, row_groups
+from shotwatch_tables.schema import ShotTableSchema
+from shotwatch_tables.search import TableSearch
 
 Result = TypeVar("Result")
 SEARCHES_AT_ONCE = 2

@@ -1,1 +1,1 @@
-"""Day tables: the shots of a place as columns, in Parquet files in the object store (ADR 49)."""
+"""Day tables at the edges: their files in the object store, and shots of the archive as tables (ADR 49)."""

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import pyarrow as pa
 
 from shotwatch_common.archive import Archive
-from shotwatch_common.tables.making import MeasuredBatch, make_table
-from shotwatch_common.tables.schema import ShotTableSchema
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.shot import JudgedShot, ShotFilter
+from shotwatch_tables.making import MeasuredBatch, make_table
+from shotwatch_tables.schema import ShotTableSchema
 
 ROWS_AT_ONCE = 600
 """Shots from which a table is made at once: a minute at 10 Hz."""

@@ -6,10 +6,10 @@ from functools import cache, partial
 
 import pyarrow as pa
 
-from shotwatch_common.tables.manifest import TableFile
 from shotwatch_common.tables.object_file import Fetch, ObjectFile, fetched
-from shotwatch_common.tables.parts import ParquetPiece, TableColumns
-from shotwatch_common.tables.pieces import MARK, Piece, read_pieces
+from shotwatch_tables.manifest import TableFile
+from shotwatch_tables.parts import ParquetPiece, TableColumns
+from shotwatch_tables.pieces import MARK, Piece, read_pieces
 
 
 def stored_columns(

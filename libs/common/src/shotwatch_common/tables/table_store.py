@@ -7,7 +7,9 @@ from typing import TypeVar
 import pyarrow as pa
 
 from shotwatch_common.store import ObjectGone, ObjectStore
-from shotwatch_common.tables.manifest import (
+from shotwatch_shots.errors import Retry
+from shotwatch_shots.place import Place
+from shotwatch_tables.manifest import (
     MANIFEST,
     MAX_MANIFEST_BYTES,
     DayManifest,
@@ -17,9 +19,7 @@ from shotwatch_common.tables.manifest import (
     place_folder,
     place_of,
 )
-from shotwatch_common.tables.parquet import read_table
-from shotwatch_shots.errors import Retry
-from shotwatch_shots.place import Place
+from shotwatch_tables.parquet import read_table
 
 Parsed = TypeVar("Parsed", Place, int)
 _MANIFEST_S = 20.0

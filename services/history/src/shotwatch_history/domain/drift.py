@@ -31,7 +31,7 @@ def measure_drift(
     """Return how far features are from their reference; omit those with too few medians.
 
     Args:
-        usual: the champion's references of one device.
+        baselines: the champion's references of one device.
         medians: of recent batches: feature → (b,), NaN where there is none.
         newest: values of single shots: feature → (n,), NaN where there is none.
     """

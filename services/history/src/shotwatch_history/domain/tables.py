@@ -3,12 +3,12 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from shotwatch_common.tables.manifest import hour_start
 from shotwatch_shots.batch import CompletedBatch
 from shotwatch_shots.durations import HOUR_MS
 from shotwatch_shots.facility import Facility
 from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.pulses import window_length_ms, window_start
+from shotwatch_tables.manifest import hour_start
 
 CLOSING_MS = 180_000
 """Time (ms) after its end at which an hour is closed: a file of a minute, its lateness, its processing."""

@@ -22,16 +22,6 @@ from shotwatch_common.clock import epoch_now
 from shotwatch_common.process import ServiceContext
 from shotwatch_common.store import ObjectGone
 from shotwatch_common.tables.archived import ArchivedShots
-from shotwatch_common.tables.manifest import (
-    GRACE_MS,
-    DayManifest,
-    TableFile,
-    day_start,
-    file_key,
-)
-from shotwatch_common.tables.parquet import upserted
-from shotwatch_common.tables.pieces import TableContent, write_pieces
-from shotwatch_common.tables.schema import ShotTableSchema
 from shotwatch_common.tables.table_store import TableStore
 from shotwatch_history.domain.tables import changed_hours, is_closed, series_of, window_span
 from shotwatch_history.settings import HistorySettings
@@ -39,6 +29,16 @@ from shotwatch_shots.batch import CompletedBatch
 from shotwatch_shots.durations import DAY_MS, HOUR_MS
 from shotwatch_shots.place import Place
 from shotwatch_shots.pulses import instant
+from shotwatch_tables.manifest import (
+    GRACE_MS,
+    DayManifest,
+    TableFile,
+    day_start,
+    file_key,
+)
+from shotwatch_tables.parquet import upserted
+from shotwatch_tables.pieces import TableContent, write_pieces
+from shotwatch_tables.schema import ShotTableSchema
 
 BUDGET_S = 20.0
 """Time limit in seconds after which a run begins no further hour."""

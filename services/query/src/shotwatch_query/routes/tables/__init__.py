@@ -7,9 +7,6 @@ from typing import Annotated
 import pyarrow as pa
 from fastapi import APIRouter, Query, Response
 
-from shotwatch_common.tables.aggregation import with_values
-from shotwatch_common.tables.schema import TableColumn
-from shotwatch_common.tables.search import TableSearch
 from shotwatch_query.access.guard import Known
 from shotwatch_query.answers import LargeResponse, Responses, streamed
 from shotwatch_query.domain.pages import PageCursor, Position, Span
@@ -30,6 +27,9 @@ from shotwatch_query.routes.tables.schemas import ColumnCatalogue, TableColumnDo
 from shotwatch_query.sources import ApiSources, From
 from shotwatch_shots.facility import ExpectedDevices
 from shotwatch_shots.place import Place
+from shotwatch_tables.aggregation import with_values
+from shotwatch_tables.schema import TableColumn
+from shotwatch_tables.search import TableSearch
 
 router = APIRouter(prefix="/tables/shots", tags=["shots"])
 

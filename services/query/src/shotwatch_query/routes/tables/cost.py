@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from shotwatch_common.tables.aggregation import MOST_VALUES
 from shotwatch_query.domain.pages import Span
 from shotwatch_query.errors import BadRequest
 from shotwatch_query.reservation import Reservation
@@ -10,6 +9,7 @@ from shotwatch_query.routes.tables.places import PlaceSearch
 from shotwatch_query.shot_tables import FILES_AHEAD
 from shotwatch_shots.durations import DAY_MS
 from shotwatch_shots.expressions.aggregates import AggregatePeriod
+from shotwatch_tables.aggregation import MOST_VALUES
 
 MOST_READ = 300_000_000
 """Maximum number of values that a search reads to find its rows: 30 days of a place at 10 Hz, 11 columns."""

@@ -7,9 +7,6 @@ from time import monotonic
 
 import pyarrow as pa
 
-from shotwatch_common.tables.aggregation import PeriodTooLong, aggregated
-from shotwatch_common.tables.parts import TablePart
-from shotwatch_common.tables.search import TablePage, first_rows
 from shotwatch_query.domain.pages import Position, Span
 from shotwatch_query.errors import BadRequest, NotFound
 from shotwatch_query.expressions import PLACE, TableQuestion
@@ -17,6 +14,9 @@ from shotwatch_query.shot_tables import ShotTables, TablePlan
 from shotwatch_shots.expressions.aggregates import AggregatePeriod
 from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.place import Place
+from shotwatch_tables.aggregation import PeriodTooLong, aggregated
+from shotwatch_tables.parts import TablePart
+from shotwatch_tables.search import TablePage, first_rows
 
 PAGE_S = 5.0
 """Time after which a page ends with what it has."""

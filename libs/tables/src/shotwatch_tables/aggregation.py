@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shotwatch_common.tables.parts import TablePart
-from shotwatch_common.tables.search import NS_PER_MS, TIME, TableSearch, epoch_ms, matching
 from shotwatch_shots.expressions.aggregates import Aggregate, Statistic
 from shotwatch_shots.expressions.tree import Derivation
+from shotwatch_tables.parts import TablePart
+from shotwatch_tables.search import NS_PER_MS, TIME, TableSearch, epoch_ms, matching
 
 Values = NDArray[np.float64]
 MOST_VALUES = 6_000_000

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from shotwatch_common.tables.parquet import ROWS_PER_GROUP, require_small_description
-from shotwatch_common.tables.pieces import device_of
+from shotwatch_tables.parquet import ROWS_PER_GROUP, require_small_description
+from shotwatch_tables.pieces import device_of
 
 _FORMAT = ds.ParquetFileFormat()
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from shotwatch_common.tables.schema import ShotTableSchema
+from shotwatch_tables.schema import ShotTableSchema
 
 ROWS_PER_GROUP = 65_536
 """Rows of a row group: more than an hour at 10 Hz, so an hour has one.

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from shotwatch_common.tables.evaluation import evaluate, is_pushed, pushed
-from shotwatch_common.tables.parts import TablePart
-from shotwatch_common.tables.windows import Pulses
 from shotwatch_shots.expressions.tree import Derivation, Expression, column_names, conjuncts, pulses_before
+from shotwatch_tables.evaluation import evaluate, is_pushed, pushed
+from shotwatch_tables.parts import TablePart
+from shotwatch_tables.windows import Pulses
 
 TIME = "time"
 INTERVAL = "interval"

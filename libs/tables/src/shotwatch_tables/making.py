@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shotwatch_common.tables.announced import Announced
-from shotwatch_common.tables.schema import TEXTS, ShotTableSchema
 from shotwatch_shots.batch import ABSENT, Indices, Member, ShotBatch
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.records import VALID
 from shotwatch_shots.shot import JudgedShot
+from shotwatch_tables.announced import Announced
+from shotwatch_tables.schema import TEXTS, ShotTableSchema
 
 _NS_PER_MS = 1_000_000
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import NonNegativeInt, TypeAdapter
 
-from shotwatch_common.tables.parquet import MOST_DESCRIPTION_BYTES, description_bytes, write_table
+from shotwatch_tables.parquet import MOST_DESCRIPTION_BYTES, description_bytes, write_table
 
 MARK = b"PAR1"
 """The first bytes of a Parquet file."""

@@ -13,7 +13,6 @@ from typing import TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shotwatch_common.tables.windows import Pulses, previous, rolling_mean, rolling_std
 from shotwatch_shots.expressions.tree import (
     WINDOWED,
     Application,
@@ -24,6 +23,7 @@ from shotwatch_shots.expressions.tree import (
     ValueKind,
     nodes,
 )
+from shotwatch_tables.windows import Pulses, previous, rolling_mean, rolling_std
 
 Operand: TypeAlias = pa.Array | pa.Scalar | pc.Expression
 """The values of an expression, (n,); one for all shots; or an expression of Arrow."""
