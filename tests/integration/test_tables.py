@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 from markdown_it import MarkdownIt
 
-from shotwatch_common.tables.manifest import day_start
 from shotwatch_common.tables.table_store import TableStore
 from shotwatch_embedded.description import running_stacks
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_simulator.simulation import Simulation, simulate
+from shotwatch_tables.manifest import day_start
 
 from .conftest import FAULTS, Running
 from .test_cli import shotwatch

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from shotwatch_common.archive import Archive
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.tables.manifest import day_start
 from shotwatch_common.tables.table_store import TableStore
 from shotwatch_embedded.stack import Stack
 from shotwatch_history.settings import HistorySettings
+from shotwatch_tables.manifest import day_start
 from tools.bench.tables import FACILITY, LASER, START, compaction, cost, given, judge
 
 MINUTES = int(os.environ.get("MINUTES", "60"))
