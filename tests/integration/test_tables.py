@@ -170,6 +170,7 @@ async def late(running: Running, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return late
 
 
+@pytest.mark.timeout(600)  # history starts six times, after longer and longer pauses
 async def test_a_writer_that_dies_at_each_step_of_the_first_table_loses_no_shot(
     running: Running, late: Path, api: httpx.AsyncClient
 ) -> None:
