@@ -332,7 +332,11 @@ async def test_a_window_that_reaches_before_the_calendar_ends_there(judged: Worl
     ("method", "path", "sent"),
     [
         ("GET", "/api/v1/tables/shots", {"params": {**SPAN, "where": "score > 4"}}),
-        ("PUT", "/api/v1/tables/searches/mine", {"json": {"place": [str(SERIES.place)], "where": "score > 4"}}),
+        (
+            "PUT",
+            "/api/v1/tables/searches/mine",
+            {"json": {"place": [str(SERIES.place)], "where": "score > 4"}},
+        ),
     ],
     ids=["search", "saved search"],
 )
@@ -348,7 +352,9 @@ async def test_others_are_answered_while_expressions_are_parsed_those_of_a_calle
 
     monkeypatch.setattr(TableQuestion, "parse", slow)
     async with query(judged, query_open=True) as client:
-        asking = [asyncio.create_task(client.request(method, path, **sent)) for _ in range(2)]
+        asking = [
+            asyncio.create_task(client.request(method, f"/api/v1/tables/{path}", **sent)) for _ in range(2)
+        ]
         assert await asyncio.to_thread(begun.acquire, timeout=10)
         for _ in range(10):
             assert (await client.get("/api/v1/caller")).status_code == 200

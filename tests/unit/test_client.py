@@ -481,6 +481,41 @@ def test_more_than_a_million_shots_by_value_are_refused(monkeypatch: pytest.Monk
     assert len(server.asked) == 2
 
 
+@pytest.mark.parametrize(
+    ("page", "where"), [(Reply({"shots": [], "next": "more"}), None), (arrow([], "more"), "true")]
+)
+def test_an_endless_row_of_empty_pages_ends(
+    monkeypatch: pytest.MonkeyPatch, page: Reply, where: str | None
+) -> None:
+    monkeypatch.setattr("shotwatch_client.rest.MOST_PAGES", 3)
+    with (
+        serving(turns(page)) as server,
+        server.client() as client,
+        pytest.raises(UnexpectedAnswer, match="more than 3 pages"),
+    ):
+        client.shots("LA", START, END, where=where)
+    assert len(server.asked) == 3
+
+
+def test_pages_of_events_that_do_not_advance_end() -> None:
+    page = Reply({"events": [], "last": 7, "more": True, "reset": False})
+    with (
+        serving(turns(page)) as server,
+        server.client() as client,
+        pytest.raises(UnexpectedAnswer, match="after number 7 ends at number 7"),
+    ):
+        list(client.events(0, follow=False))
+    assert len(server.asked) == 2
+
+
+def test_what_a_server_reports_acts_on_no_terminal() -> None:
+    reply = Reply({"detail": "\x1b]52;c;eA==\x07\u202e\rforged", "mistakes": []}, 422)
+    with serving(turns(reply)) as server, server.client() as client, pytest.raises(NotAccepted) as refused:
+        client.features()
+    assert str(refused.value).isprintable()
+    assert "\\x1b]52;c;eA==\\x07\\u202e\\rforged" in str(refused.value)
+
+
 def test_the_newest_shots_take_no_more_pages_than_they_need() -> None:
     page = {"shots": [shot(n) for n in (5, 4, 3)], "next": "more"}
     with serving(turns(Reply(page))) as server, server.client() as client:

@@ -375,7 +375,9 @@ async def test_a_published_key_that_checks_no_token_is_not_used(
 
 async def test_a_key_beside_others_that_are_not_usable_is_used(provider: Provider, issuer: Issuer) -> None:
     usable = jwt.algorithms.RSAAlgorithm.to_jwk(provider.keys["first"].public_key())
-    provider.published = {"keys": [None, {"kty": "??"}, _private_key(), {**json.loads(usable), "kid": "first"}]}
+    provider.published = {
+        "keys": [None, {"kty": "??"}, _private_key(), {**json.loads(usable), "kid": "first"}]
+    }
     assert (await issuer.verify(provider.token("first"))).subject == "amelie"
 
 

@@ -36,6 +36,8 @@ STREAM_TIMEOUT_S = 45.0
 MOST_JSON_BYTES = 16 * 2**20
 """Maximum size of a JSON answer: a page of 1,000 rows of up to 16 kB, as the server reserves for it."""
 MOST_ERROR_BYTES = 64 * 1024
+MOST_PAGES = 10_000
+"""Maximum number of pages of a search. A page may have no rows and yet a next one."""
 
 Value = str | int | float | bool | Sequence[str] | None
 Query = Mapping[str, Value]
@@ -203,6 +205,16 @@ def describe(method: str, path: str, query: Query) -> str:
     """Return a request as text for an error."""
     given = urlencode(_given(query), doseq=True)
     return f"{method} {path}" + (f"?{given}" if given else "")
+
+
+def while_few_pages(path: str) -> Iterator[int]:
+    """Yield the number of each page that may be asked for.
+
+    Raises:
+        UnexpectedAnswer: there are more than MOST_PAGES.
+    """
+    yield from range(MOST_PAGES)
+    raise UnexpectedAnswer(f"GET {path}", f"more than {MOST_PAGES:,} pages", "Narrow the span")
 
 
 def _given(query: Query) -> dict[str, str | int | float | Sequence[str]]:

@@ -7,7 +7,7 @@ from itertools import islice
 
 from shotwatch_client.answer import Answer
 from shotwatch_client.errors import InvalidArgument
-from shotwatch_client.rest import Rest, Value
+from shotwatch_client.rest import Rest, Value, while_few_pages
 
 PAGE = 1000
 """Number of shots that are asked for at a time, the maximum of the API."""
@@ -23,7 +23,7 @@ def pages(rest: Rest, **query: Value) -> Iterator[list[Answer]]:
         ShotwatchError: a page cannot be read.
     """
     count, cursor = 0, None
-    while True:
+    for _ in while_few_pages("/shots"):
         page = rest.get("/shots", **query, cursor=cursor)
         shots = page.rows("shots")
         count += len(shots)

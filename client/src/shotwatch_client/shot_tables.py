@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 
 from shotwatch_client.errors import InvalidArgument, UnexpectedAnswer
-from shotwatch_client.rest import Rest, Value, describe
+from shotwatch_client.rest import Rest, Value, describe, while_few_pages
 from shotwatch_client.shot_list import MOST_SHOTS
 from shotwatch_client.tables import COLUMNS, TIME, table
 from shotwatch_client.times import Time, optional_ms
@@ -143,7 +143,7 @@ def as_frame(rows: pa.Table) -> pd.DataFrame:
 
 def _pages(rest: Rest, query: dict[str, Value]) -> Iterator[pa.Table]:
     cursor: str | None = None
-    while True:
+    for _ in while_few_pages(PATH):
         asked = {**query, "format": "arrow", "cursor": cursor}
         data = rest.get_bytes(PATH, MOST_PAGE_BYTES, **asked)
         try:
