@@ -138,11 +138,11 @@ async def test_a_window_that_cannot_be_written_fails_its_file_by_name_and_the_ot
     assert not world.noted
 
 
-@pytest.mark.parametrize(("windows", "joined"), [(40, 40), (41, 0)])
+@pytest.mark.parametrize(("windows", "joined"), [(20, 20), (21, 0)])
 async def test_a_file_with_records_in_more_windows_than_ingest_reads_is_not_joined(
     monkeypatch: pytest.MonkeyPatch, windows: int, joined: int
 ) -> None:
-    monkeypatch.setattr("shotwatch_aggregate.service.MOST_WINDOWS", 20)
+    monkeypatch.setattr("shotwatch_aggregate.domain.split.MOST_WINDOWS", 20)
     world = World()
     with pytest.raises(Reject, match=f"a.h5: has records in {windows}") if not joined else nullcontext():
         await world.aggregator.join(file("a.h5", [START + 60_000 * n for n in range(windows)]))

@@ -5,7 +5,7 @@ of `times`.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -17,7 +17,7 @@ from shotwatch_shots.columns import Columnar, Integers
 from shotwatch_shots.device_kinds import DeviceKind, Digest
 from shotwatch_shots.facility import Interval
 from shotwatch_shots.message import Message, StageMessage
-from shotwatch_shots.place import Place, ShotSeries
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import Times, window_starts
 from shotwatch_shots.vocabulary import RecordReason
 
@@ -167,13 +167,15 @@ class DeviceHistory:
     """Reason → number of refused records, over all files that overlap the time range."""
 
 
-def window_count(records: Iterable[tuple[Place, Times]], interval: Interval) -> int:
-    """Return in how many windows records lie, given the times of each device of a file, with its place.
+def window_count(records: Iterable[tuple[ShotSeries, Times]], interval_of: Callable[[str], Interval]) -> int:
+    """Return in how many windows records lie, given the series and the times of each device of a file.
 
     They lie there by their own times. Their pulses may lie in the windows before or after.
     """
-    starts = ((place, window_starts(times, interval).tolist()) for place, times in records)
-    return len({(place, start) for place, of_device in starts for start in of_device})
+    starts = (
+        (series, window_starts(times, interval_of(series.interval)).tolist()) for series, times in records
+    )
+    return len({(series, start) for series, of_device in starts for start in of_device})
 
 
 def reason_code(reasons: list[str], reason: str) -> int:

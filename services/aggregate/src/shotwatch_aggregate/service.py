@@ -33,7 +33,7 @@ from shotwatch_aggregate.domain.join import (
     takes,
     without_record_before,
 )
-from shotwatch_aggregate.domain.split import WindowRecords, nothing_of, split
+from shotwatch_aggregate.domain.split import WindowRecords, nothing_of, require_few_windows, split
 from shotwatch_aggregate.settings import AggregateSettings
 from shotwatch_aggregate.stragglers import Stragglers
 from shotwatch_common import faults, metrics
@@ -46,11 +46,11 @@ from shotwatch_common.process import PREFETCH_WAITING, Service, ServiceContext
 from shotwatch_common.telemetry import continued_trace, current_traceparent, link_current_span
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.device_kinds import DeviceKind
-from shotwatch_shots.errors import Bug, Reject
+from shotwatch_shots.errors import Bug
 from shotwatch_shots.ledger import JoinFacts
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import window_id
-from shotwatch_shots.records import MOST_WINDOWS, NO_STATE, BlockRef, FileValidated, ObjectRef
+from shotwatch_shots.records import NO_STATE, BlockRef, FileValidated, ObjectRef
 from shotwatch_shots.window import RecordSource, Window
 
 Change = Callable[[Window], tuple[Window, Closing | None]]
@@ -102,9 +102,8 @@ class Aggregator:
             Reject: the records lie in more windows than those of a file may.
             Bug: a window could not be written. The records are in the other windows nevertheless.
         """
+        require_few_windows(message, self._facility)
         parts, facts = self._split(message)
-        if len(parts) > 2 * MOST_WINDOWS:  # the pulses of a window's records may lie in two
-            raise Reject("too_many_windows", f"{message.object.key}: has records in {len(parts)} windows")
         await asyncio.gather(self._add_empty_entries(message, parts), self._remember_devices(message))
         unexpected = no_room = 0
         failures = []

@@ -50,8 +50,7 @@ def require_possible(found: ReadFile, request: Request, facility: Facility, writ
             _require_consistent(device, facility)
         except (Skip, ValueError) as problem:
             raise ValueError(f"{printable(device.device)}: {problem}") from problem
-    places = ((device.series.place, device.times) for device in found.devices)
-    windows = window_count(places, facility.interval(name.interval))
+    windows = window_count(((device.series, device.times) for device in found.devices), facility.interval)
     _require(windows <= MOST_WINDOWS, f"it has records in {windows} windows")
     size = sum(column.size for column in chain(*written_columns(found.devices, facility)))
     _require(size <= written_bytes, f"its columns have {size} bytes, of which {written_bytes} were written")
