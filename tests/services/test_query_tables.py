@@ -1,7 +1,9 @@
 """query as a whole, on servers in memory: tables of shots, in files and in the database."""
 
+import asyncio
 import csv
 import io
+import threading
 from typing import Any
 
 import httpx
@@ -12,6 +14,7 @@ import pytest
 from shotwatch_common.tables.archived import ArchivedShots
 from shotwatch_common.tables.table_store import TableStore
 from shotwatch_query.domain.pages import PageCursor, Position, Span
+from shotwatch_query.expressions import TableQuestion
 from shotwatch_query.routes.tables import cost, places
 from shotwatch_shots.place import Place
 from shotwatch_shots.pulses import epoch_ms
@@ -323,3 +326,38 @@ async def test_what_is_no_table_is_named(judged: World, part: str) -> None:
 async def test_a_window_that_reaches_before_the_calendar_ends_there(judged: World) -> None:
     first_hour = {"from": "0001-01-01T00:00:00Z", "to": "0001-01-01T01:00:00Z"}
     assert (await columns(judged, where="previous(score, 1000) > 0", **first_hour))["shot"] == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "sent"),
+    [
+        ("GET", "/api/v1/tables/shots", {"params": {**SPAN, "where": "score > 4"}}),
+        (
+            "PUT",
+            "/api/v1/tables/searches/mine",
+            {"json": {"place": [str(SERIES.place)], "where": "score > 4"}},
+        ),
+    ],
+    ids=["search", "saved search"],
+)
+async def test_others_are_answered_while_expressions_are_parsed_those_of_a_caller_one_by_one(
+    judged: World, monkeypatch: pytest.MonkeyPatch, method: str, path: str, sent: dict[str, Any]
+) -> None:
+    begun, answered, parse = threading.Semaphore(0), threading.Event(), TableQuestion.parse
+
+    def slow(*arguments: Any, **named: Any) -> TableQuestion:
+        begun.release()
+        assert answered.wait(10), "nothing else was done meanwhile"
+        return parse(*arguments, **named)
+
+    monkeypatch.setattr(TableQuestion, "parse", slow)
+    async with query(judged, query_open=True) as client:
+        asking = [
+            asyncio.create_task(client.request(method, f"/api/v1/tables/{path}", **sent)) for _ in range(2)
+        ]
+        assert await asyncio.to_thread(begun.acquire, timeout=10)
+        for _ in range(10):
+            assert (await client.get("/api/v1/caller")).status_code == 200
+        assert not begun.acquire(blocking=False)
+        answered.set()
+        assert [each.status_code for each in await asyncio.gather(*asking)] == [200, 200]

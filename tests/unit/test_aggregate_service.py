@@ -1,6 +1,7 @@
 """The join at its edges, in memory: what one window does not take, the others do."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -15,7 +16,7 @@ from shotwatch_aggregate.service import REMEMBERED_S, Aggregator
 from shotwatch_common.facility_file import load_facility
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.device_kinds import DeviceKind
-from shotwatch_shots.errors import Bug
+from shotwatch_shots.errors import Bug, Reject
 from shotwatch_shots.ledger import JoinFacts
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef, FileValidated, JudgedRecords, ObjectRef
@@ -137,6 +138,17 @@ async def test_a_window_that_cannot_be_written_fails_its_file_by_name_and_the_ot
     assert not world.noted
 
 
+@pytest.mark.parametrize(("windows", "joined"), [(20, 20), (21, 0)])
+async def test_a_file_with_records_in_more_windows_than_ingest_reads_is_not_joined(
+    monkeypatch: pytest.MonkeyPatch, windows: int, joined: int
+) -> None:
+    monkeypatch.setattr("shotwatch_aggregate.domain.split.MOST_WINDOWS", 20)
+    world = World()
+    with pytest.raises(Reject, match=f"a.h5: has records in {windows}") if not joined else nullcontext():
+        await world.aggregator.join(file("a.h5", [START + 60_000 * n for n in range(windows)]))
+    assert len(world.windows.stored) == joined
+
+
 async def test_a_window_that_was_deleted_and_began_again_is_not_mistaken_for_the_one_in_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -170,11 +182,11 @@ async def test_a_file_without_room_in_a_window_is_joined_elsewhere_and_its_recor
 
 async def test_records_of_too_many_unexpected_devices_are_counted_and_not_joined() -> None:
     world = World()
-    made_up = [f"LB_A2-EM_{n}-EnergyMeter-{n}" for n in range(100, 2960)]
+    made_up = [f"LB_A2-EM_{n}-EnergyMeter-{n}" for n in range(100, 1000)]
     await world.aggregator.join(file("evil.h5", [START, START + 1000], made_up))
     await world.aggregator.join(file("honest.h5", [START, START + 1000]))
     assert [*world.windows.stored[FIRST].devices] == [*made_up[:16], METER]
-    assert world.noted["evil.h5"].unexpected == 2 * (2860 - 16)
+    assert world.noted["evil.h5"].unexpected == 2 * (900 - 16)
     assert world.noted["honest.h5"].unexpected == 0
 
 

@@ -1,16 +1,18 @@
-"""A message with more values than any of ours is refused before parsing it takes the service's memory."""
+"""A message with more values or devices than any of ours is refused before it takes memory or time."""
 
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from shotwatch_common.bus import Subscription
 from shotwatch_common.bus.consumer import _decode
 from shotwatch_common.subjects import Subject, subject_of
+from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.errors import Reject
-from shotwatch_shots.message import MOST_VALUES
-from shotwatch_shots.records import FileIngested
+from shotwatch_shots.message import MOST_VALUES, Message
+from shotwatch_shots.records import MOST_DEVICES, FileIngested, FileValidated
 
 MANY = b'{"object": [' + b"1," * MOST_VALUES + b"1]}"
 
@@ -31,3 +33,12 @@ def test_it_has_no_subject():
     )
     assert subject_of(about + b'"more": []}').objects
     assert subject_of(about + b'"more": [' + b"1," * MOST_VALUES + b"1]}") == Subject()
+
+
+@pytest.mark.parametrize(
+    ("contract", "part"), [(FileIngested, "devices"), (FileValidated, "devices"), (ShotBatch, "members")]
+)
+def test_no_message_has_more_devices_than_any_file(contract: type[Message], part: str):
+    with pytest.raises(ValidationError) as refused:
+        contract.model_validate_json(f'{{"{part}": [{"{}," * MOST_DEVICES}{{}}]}}')
+    assert ((part,), "too_long") in [(each["loc"], each["type"]) for each in refused.value.errors()]

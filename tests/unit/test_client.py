@@ -481,6 +481,25 @@ def test_more_than_a_million_shots_by_value_are_refused(monkeypatch: pytest.Monk
     assert len(server.asked) == 2
 
 
+def test_pages_of_events_that_do_not_advance_end() -> None:
+    page = Reply({"events": [], "last": 7, "more": True, "reset": False})
+    with (
+        serving(turns(page)) as server,
+        server.client() as client,
+        pytest.raises(UnexpectedAnswer, match="after number 7 ends at number 7"),
+    ):
+        list(client.events(0, follow=False))
+    assert len(server.asked) == 2
+
+
+def test_what_a_server_reports_acts_on_no_terminal() -> None:
+    reply = Reply({"detail": "\x1b]52;c;eA==\x07\u202e\rforged", "mistakes": []}, 422)
+    with serving(turns(reply)) as server, server.client() as client, pytest.raises(NotAccepted) as refused:
+        client.features()
+    assert str(refused.value).isprintable()
+    assert "\\x1b]52;c;eA==\\x07\\u202e\\rforged" in str(refused.value)
+
+
 def test_the_newest_shots_take_no_more_pages_than_they_need() -> None:
     page = {"shots": [shot(n) for n in (5, 4, 3)], "next": "more"}
     with serving(turns(Reply(page))) as server, server.client() as client:
@@ -494,11 +513,11 @@ def test_the_newest_shots_take_no_more_pages_than_they_need() -> None:
 def test_a_server_whose_pages_are_empty_for_ever_is_left(monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
     monkeypatch.setattr("shotwatch_client.pages.MOST_EMPTY_PAGES", 5)
     empty = {
-        "shots": Reply({"shots": [], "next": "more"}),
-        "shots by value": arrow([], "more"),
-        "events": Reply({"events": [], "last": 1, "more": True, "reset": False}),
+        "shots": [Reply({"shots": [], "next": "more"})],
+        "shots by value": [arrow([], "more")],
+        "events": [Reply({"events": [], "last": n, "more": True, "reset": False}) for n in range(1, 7)],
     }
-    with serving(turns(empty[asked])) as server, server.client() as client:
+    with serving(turns(*empty[asked])) as server, server.client() as client:
         ask = {
             "shots": lambda: client.shots("LA", START, END),
             "shots by value": lambda: client.shots("LA", START, END, where="true"),

@@ -517,6 +517,17 @@ async def test_records_that_do_not_fit_into_a_block_are_the_readers_death(
     assert f"has {FRAMES.nbytes} bytes of data" in rejected.detail
 
 
+async def test_records_in_too_many_windows_are_the_readers_death(
+    pool: ReaderPool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(verification, "MOST_WINDOWS", 0)
+
+    rejected = await rejection(pool, GOOD, name=taken_over(honest_reply(), COLUMNS))
+
+    assert rejected.reason == FileReason.CRASHES_READER
+    assert "it has records in 1 windows" in rejected.detail
+
+
 async def test_columns_that_were_not_written_are_the_readers_death(pool: ReaderPool):
     rejected = await rejection(pool, GOOD, name=taken_over(honest_reply(), "bytes(9)"))
 

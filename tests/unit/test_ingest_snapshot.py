@@ -20,7 +20,7 @@ from shotwatch_ingest.domain.hdf5 import image as hdf5_reading
 from shotwatch_ingest.domain.snapshot import DeviceSnapshot, Snapshot, read_snapshot, record_bytes
 from shotwatch_shots.device_kinds import DeviceKind, EnergyDigest, ImageDigest, SpectrumDigest
 from shotwatch_shots.errors import Reject
-from shotwatch_shots.records import RecordProblem
+from shotwatch_shots.records import MOST_WINDOWS, RecordProblem
 from shotwatch_shots.vocabulary import FileReason, RecordReason, SkipReason
 
 FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
@@ -761,6 +761,23 @@ def test_a_device_with_more_data_than_fit_into_a_block_is_not_read() -> None:
     assert f"LB_A2-Camera_1-Camera-1: {fits + 1} records hold" in rejected.detail
     assert f"{MAX_DATA_BYTES} at most are read of a device" in rejected.detail
     assert read(images(fits), "LB_images_2021-05-03.h5")
+
+
+def test_a_small_file_with_records_in_too_many_windows_is_not_read() -> None:
+    """A day of links that lead nowhere, at two places."""
+
+    def moments(minutes: int) -> bytes:
+        def write(file: h5py.File) -> None:
+            for n in range(minutes):
+                group = f"IMAGES/LA_F{1 + n // 1440}-Iseo_1-Iseo-1"
+                file[f"{group}/{n // 60 % 24:02d}-{n % 60:02d}-30-000"] = h5py.SoftLink("/nowhere")
+
+        return hdf5(write)
+
+    rejected = rejection(moments(MOST_WINDOWS + 1), "LA_images_2021-05-03.h5")
+    assert rejected.reason == FileReason.TOO_LARGE
+    assert f"in {MOST_WINDOWS + 1} windows" in rejected.detail
+    assert len(read(moments(MOST_WINDOWS), "LA_images_2021-05-03.h5").devices) == 2
 
 
 def test_whatever_a_recorder_may_write_of_a_device_fits_into_a_block() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import aiohttp
+import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
@@ -345,6 +346,47 @@ async def test_an_issuer_that_publishes_something_else_is_away(
     provider.published = published
     with pytest.raises(Unavailable):
         await issuer.verify(provider.token("first"))
+
+
+def _private_key() -> dict[str, Any]:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return {**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(key)), "kid": "first"}
+
+
+@pytest.mark.parametrize(
+    "unusable",
+    [
+        {**_private_key(), "alg": "RS256"},
+        {"kty": "oct", "k": "c2VjcmV0", "kid": "first", "alg": "HS256"},
+        {"kty": "oct", "k": "c2VjcmV0", "kid": "first"},
+        {"kty": "RSA", "n": "AQ", "e": "AQAB", "kid": "first", "alg": "none"},
+    ],
+    ids=["private", "symmetric", "symmetric without algorithm", "of no algorithm"],
+)
+async def test_a_published_key_that_checks_no_token_is_not_used(
+    provider: Provider, issuer: Issuer, unusable: dict[str, Any]
+) -> None:
+    provider.published = {"keys": [unusable]}
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await issuer.verify(provider.token("first"))
+    assert provider.asked == 1, "a failed fetch is followed by a pause"
+
+
+async def test_a_key_beside_others_that_are_not_usable_is_used(provider: Provider, issuer: Issuer) -> None:
+    usable = jwt.algorithms.RSAAlgorithm.to_jwk(provider.keys["first"].public_key())
+    provider.published = {
+        "keys": [None, {"kty": "??"}, _private_key(), {**json.loads(usable), "kid": "first"}]
+    }
+    assert (await issuer.verify(provider.token("first"))).subject == "amelie"
+
+
+async def test_of_endless_keys_the_first_are_used(provider: Provider, issuer: Issuer) -> None:
+    usable = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(provider.keys["first"].public_key()))
+    provider.published = {"keys": [{**usable, "kid": f"{n}"} for n in range(101)]}
+    assert (await issuer.verify(provider.token("99", key=provider.keys["first"]))).subject == "amelie"
+    with pytest.raises(NotAdmitted, match="no such key"):
+        await issuer.verify(provider.token("100", key=provider.keys["first"]))
 
 
 async def test_keys_and_tokens_are_let_in_side_by_side(

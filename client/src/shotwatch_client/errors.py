@@ -12,7 +12,13 @@ class ShotwatchError(Exception):
             reported: what the server answered, or what is wrong.
             advice: what to do next.
         """
-        super().__init__(f"{asked}: {reported}" + (f". {advice}" if advice else ""))
+        super().__init__(_visible(f"{asked}: {reported}" + (f". {advice}" if advice else "")))
+
+
+def _visible(text: str) -> str:
+    """Return a text from outside with escapes for what a terminal would act on, such as in a traceback."""
+    shown = (each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)
+    return "".join(shown)
 
 
 class InvalidArgument(ShotwatchError, ValueError):

@@ -97,7 +97,7 @@ def newest_number(rest: Rest) -> int:
 def stored_events(rest: Rest, since: int, **filters: Value) -> Generator[Event, None, int]:
     """Yield the stored events after a number; return the number up to which they are complete.
 
-    Raises as `Rest.get` does.
+    Raises UnexpectedAnswer if a page that has a next one ends at or before its beginning, and as `Rest.get`.
     """
     more, empty = True, 0
     while more:
@@ -107,8 +107,11 @@ def stored_events(rest: Rest, since: int, **filters: Value) -> Generator[Event, 
         require_few_empty(empty, describe("GET", "/events", {"since": since, **filters}))
         if page.flag("reset"):
             warnings.warn(_RESET.format(since=since, last=last), EventsReset, stacklevel=2)
+        more = page.flag("more")
+        if more and last <= since:
+            raise UnexpectedAnswer(page.asked, f"the page after number {since} ends at number {last}")
         yield from map(Event.of, events)
-        since, more = last, page.flag("more")
+        since = last
     return since
 
 

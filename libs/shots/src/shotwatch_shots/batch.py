@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from shotwatch_shots.columns import Columnar, Flags, Integers
 from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.message import StageMessage
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import shot_id
-from shotwatch_shots.records import VALID, BlockRef
+from shotwatch_shots.records import MOST_DEVICES, VALID, BlockRef
 
 ABSENT = -1
 """The source of a member that is absent from a shot."""
@@ -98,7 +99,7 @@ class ShotBatch(StageMessage, Columnar):
     """Counts from 1; a shot whose members have changed is closed again with the next revision."""
     complete: Flags
     """Whether every kind of device of the place has a valid record."""
-    members: list[Member]
+    members: list[Member] = Field(max_length=MOST_DEVICES)
     last_arrival: int
     """When the object that closed the batch arrived in the store, epoch ms."""
 

@@ -5,7 +5,7 @@ of `times`.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -15,8 +15,10 @@ from pydantic import Field
 
 from shotwatch_shots.columns import Columnar, Integers
 from shotwatch_shots.device_kinds import DeviceKind, Digest
+from shotwatch_shots.facility import Interval
 from shotwatch_shots.message import Message, StageMessage
 from shotwatch_shots.place import ShotSeries
+from shotwatch_shots.pulses import Times, window_starts
 from shotwatch_shots.vocabulary import RecordReason
 
 VALID = 0
@@ -27,6 +29,13 @@ MOST_DETAILED_REASONS = 64
 """The number of different reasons of a device that keep their details in one file, or in one window."""
 LONGEST_REASON = 300
 """In characters; a longer detail is truncated."""
+MOST_DEVICES = 1000
+"""The number of devices that a file or a window has at most. The largest file known has 384."""
+MOST_WINDOWS = 2000
+"""The number of windows in which the records of a file may lie: a day of one place, or an hour of 33.
+
+Each takes all stages together 15 ms of CPU time, whatever it holds.
+"""
 
 
 class ObjectRef(Message):
@@ -106,7 +115,7 @@ class FileIngested(StageMessage):
     """ingest → validate: a file was read, and its records are stored in blocks."""
 
     object: ObjectRef
-    devices: list[DeviceRecords]
+    devices: list[DeviceRecords] = Field(max_length=MOST_DEVICES)
 
     @property
     def batch_size(self) -> int:
@@ -133,7 +142,7 @@ class FileValidated(StageMessage):
     """validate → aggregate: every record of a file has been judged."""
 
     object: ObjectRef
-    devices: list[JudgedRecords]
+    devices: list[JudgedRecords] = Field(max_length=MOST_DEVICES)
 
     @property
     def batch_size(self) -> int:
@@ -156,6 +165,17 @@ class DeviceHistory:
     states: tuple[str, ...]
     refused: Mapping[str, int]
     """Reason → number of refused records, over all files that overlap the time range."""
+
+
+def window_count(records: Iterable[tuple[ShotSeries, Times]], interval_of: Callable[[str], Interval]) -> int:
+    """Return in how many windows records lie, given the series and the times of each device of a file.
+
+    They lie there by their own times. Their pulses may lie in the windows before or after.
+    """
+    starts = (
+        (series, window_starts(times, interval_of(series.interval)).tolist()) for series, times in records
+    )
+    return len({(series, start) for series, of_device in starts for start in of_device})
 
 
 def reason_code(reasons: list[str], reason: str) -> int:

@@ -33,7 +33,7 @@ from shotwatch_aggregate.domain.join import (
     takes,
     without_record_before,
 )
-from shotwatch_aggregate.domain.split import WindowRecords, nothing_of, split
+from shotwatch_aggregate.domain.split import WindowRecords, nothing_of, require_few_windows, split
 from shotwatch_aggregate.settings import AggregateSettings
 from shotwatch_aggregate.stragglers import Stragglers
 from shotwatch_common import faults, metrics
@@ -99,8 +99,10 @@ class Aggregator:
         """Add the records of a file to their windows, and close the shots that are due.
 
         Raises:
+            Reject: the records lie in more windows than those of a file may.
             Bug: a window could not be written. The records are in the other windows nevertheless.
         """
+        require_few_windows(message, self._facility)
         parts, facts = self._split(message)
         await asyncio.gather(self._add_empty_entries(message, parts), self._remember_devices(message))
         unexpected = no_room = 0

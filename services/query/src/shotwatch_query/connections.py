@@ -30,7 +30,7 @@ READ_BYTES = 64 * 1024
 MOST_HEAD_BYTES = 32 * 1024
 """Maximum size of a request line and headers; a token of the issuer may have 16,384 bytes."""
 _MALFORMED = {
-    HTTPStatus.BAD_REQUEST: "the request has a value that is not valid/1.1",
+    HTTPStatus.BAD_REQUEST: "the request is not valid HTTP/1.1",
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: f"the head of a request has {MOST_HEAD_BYTES} bytes at most",
     HTTPStatus.NOT_IMPLEMENTED: "the only transfer encoding of a request is chunked",
 }

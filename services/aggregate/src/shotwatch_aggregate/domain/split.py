@@ -6,9 +6,10 @@ import numpy as np
 
 from shotwatch_shots.batch import Mask
 from shotwatch_shots.device_kinds import DeviceKind
-from shotwatch_shots.facility import Interval
+from shotwatch_shots.errors import Reject
+from shotwatch_shots.facility import Facility, Interval
 from shotwatch_shots.pulses import assign_pulses, window_starts
-from shotwatch_shots.records import JudgedRecords
+from shotwatch_shots.records import MOST_WINDOWS, FileValidated, JudgedRecords, window_count
 from shotwatch_shots.window import Counts, RecordSource
 
 
@@ -40,6 +41,17 @@ class SplitRecords:
     """Rows further from every pulse than the join tolerance."""
     second_samples: list[int]
     """Rows whose pulse has another record of the same device that is nearer to it."""
+
+
+def require_few_windows(file: FileValidated, facility: Facility) -> None:
+    """Require that the records of a file lie in as few windows as ingest allows.
+
+    Raises:
+        Reject: they lie in more.
+    """
+    times = ((judged.series, judged.times) for judged in file.devices)
+    if (count := window_count(times, facility.interval)) > MOST_WINDOWS:
+        raise Reject("too_many_windows", f"{file.object.key}: has records in {count} windows")
 
 
 def split(records: JudgedRecords, source: RecordSource, interval: Interval, on: str) -> SplitRecords:

@@ -23,7 +23,8 @@ from shotwatch_ingest.domain.inventory import Inventory, RecordLocation, Skipped
 from shotwatch_shots.device_kinds import DEVICE_KINDS, Digest
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.facility import Dataset, Device, Facility, FileName
-from shotwatch_shots.records import RecordProblem
+from shotwatch_shots.place import ShotSeries
+from shotwatch_shots.records import MOST_WINDOWS, RecordProblem, window_count
 from shotwatch_shots.vocabulary import FileReason, RecordReason
 
 Array = NDArray[Any]
@@ -68,6 +69,7 @@ def read_snapshot(key: str, image: bytes, name: FileName, facility: Facility, la
     with Hdf5Image(key, image) as file:
         inventory = Inventory(file, name, facility, latest_ms)
         _require_fitting(key, inventory, facility)
+        _require_few_windows(key, inventory, name.interval, facility)
         stated = name.layout.arrangement != "images"
         devices = tuple(
             _read_device(device, _Reading(file, records), facility, stated)
@@ -230,6 +232,20 @@ def _require_fitting(key: str, inventory: Inventory, facility: Facility) -> None
         )
     # Libraries in C may crash where memory ends: fail here if the columns do not fit.
     np.empty(size, np.uint8)
+
+
+def _require_few_windows(key: str, inventory: Inventory, interval: str, facility: Facility) -> None:
+    """Reject a file as TOO_LARGE whose records lie in too many windows."""
+    times = (
+        (ShotSeries(place=device.place, interval=interval), np.array([each.time for each in records]))
+        for device, records in inventory.records.items()
+    )
+    if (count := window_count(times, facility.interval)) > MOST_WINDOWS:
+        raise Reject(
+            FileReason.TOO_LARGE,
+            f"{key}: /: holds records in {count} windows, a minute of a place each; "
+            f"{MOST_WINDOWS} at most are read of a file",
+        )
 
 
 def _require_right_types(key: str, devices: Sequence[DeviceSnapshot]) -> None:

@@ -25,7 +25,7 @@ from shotwatch_ingest.readers.exchange import MAX_TEXT, ReadDevice, ReadFile, Re
 from shotwatch_shots.device_kinds import DEVICE_KINDS
 from shotwatch_shots.facility import Facility, FileName
 from shotwatch_shots.place import ShotSeries
-from shotwatch_shots.records import NO_STATE
+from shotwatch_shots.records import MOST_WINDOWS, NO_STATE, window_count
 from shotwatch_shots.vocabulary import SkipReason
 
 _BYTES_PER_ESCAPE = 4
@@ -48,6 +48,8 @@ def require_possible(found: ReadFile, request: Request, facility: Facility, writ
             _require_consistent(device, facility)
         except (Skip, ValueError) as problem:
             raise ValueError(f"{printable(device.device)}: {problem}") from problem
+    windows = window_count(((device.series, device.times) for device in found.devices), facility.interval)
+    _require(windows <= MOST_WINDOWS, f"it has records in {windows} windows")
     size = sum(column.size for column in chain(*written_columns(found.devices, facility)))
     _require(size <= written_bytes, f"its columns have {size} bytes, of which {written_bytes} were written")
     _require(len(found.examples) <= MAX_EXAMPLES * len(SkipReason), "it has too many examples")

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 
@@ -27,6 +28,10 @@ _PAUSE_S = 3.0
 _PAUSE_AFTER_FAILURE_S = 15.0
 _MOST_BYTES = 2**20
 """Maximum size of a response of the issuer."""
+_MOST_KEYS = 100
+"""Maximum number of published keys that are used; reading one takes up to a millisecond."""
+_PRIVATE = "d"
+"""The parameter that only private keys have (RFC 7518, 6.2.2 and 6.3.2, and RFC 8037, 2)."""
 _LONGEST_TOKEN = 16 * 1024
 _LONGEST_SUBJECT = 255
 """Maximum length of a subject in ASCII characters: OpenID Connect Core 1.0, section 2."""
@@ -139,10 +144,10 @@ class Issuer:
         if described.get("issuer") != self._url:
             raise Unavailable(f"the issuer {self._url} calls itself {described.get('issuer')}")
         published = await self._get(str(described.get("jwks_uri")))
-        try:
-            return {key.key_id: key for key in jwt.PyJWKSet.from_dict(published).keys}
-        except _UNREADABLE as error:
-            raise Unavailable(f"the keys of the issuer {self._url} cannot be read: {error}") from error
+        keys = _public_keys(published.get("keys"))
+        if not keys:
+            raise Unavailable(f"the issuer {self._url} publishes no key with which tokens can be checked")
+        return keys
 
     async def _get(self, url: str) -> dict[str, object]:
         try:
@@ -153,6 +158,22 @@ class Issuer:
         if not isinstance(answer, dict):
             raise Unavailable(f"the issuer {self._url} answers with something else than a JSON object")
         return answer
+
+
+def _public_keys(listed: object) -> dict[str | None, jwt.PyJWK]:
+    """Return the public keys of a key set by their ids, without those that this API cannot use.
+
+    Others are not even read: the library would also take symmetric keys, and private ones. For each of these
+    it computes the primes, which takes 50 ms.
+    """
+    keys = {}
+    for each in listed[:_MOST_KEYS] if isinstance(listed, list) else ():
+        if isinstance(each, dict) and _PRIVATE not in each and each.get("alg", ALGORITHMS[0]) in ALGORITHMS:
+            with suppress(*_UNREADABLE):
+                key = jwt.PyJWK(each)
+                if key.algorithm_name in ALGORITHMS:
+                    keys[key.key_id] = key
+    return keys
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

@@ -1,5 +1,6 @@
 """Saved searches: each caller has their own, and sees no others."""
 
+import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Path
@@ -54,7 +55,8 @@ async def save_search(
 
     Its places must exist, and its expressions must be right. A caller may save a hundred.
     """
-    _require_right(sources, search)
+    async with sources.limits.searches.turn_of(caller.name):
+        await asyncio.to_thread(_require_right, sources, search)
     named = NamedSearch(name=name, search=search)
     async with sources.searches_lock:
         saved = await sources.archive.searches.of_owner(caller.name)

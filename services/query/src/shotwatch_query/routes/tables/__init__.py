@@ -67,11 +67,11 @@ async def search_table(
     If there are several places, the rows come place by place, and have the place as their first column.
     """
     series = find_series(sources.facility, asked.place, asked.interval)
-    questions = {each.place: _question(sources, asked, each.place, len(series) > 1) for each in series}
     page = await _page_of(sources, asked)
     require_few_days(page.span, len(series))
     left = list(left_of(series, page.span, page.after)) or [(series[-1], page.span.end)]
     async with sources.limits.searches.turn_of(caller.name):
+        questions = await asyncio.to_thread(_questions, sources, asked, [each.place for each in series])
         searches = [
             await _planned(sources, each, questions[each.place], Span(start, page.span.end))
             for each, start in left
@@ -97,11 +97,15 @@ async def list_columns(sources: From, asked: Annotated[ColumnParameters, Query()
     return ColumnCatalogue(place=asked.place, columns=list(columns))
 
 
-def _question(sources: ApiSources, asked: TableParameters, place: Place, of_several: bool) -> TableQuestion:
-    schema = sources.tables.schema(place)
-    return TableQuestion.parse(
-        schema, asked.where, asked.derive, asked.columns, asked.aggregate, of_several=of_several
-    )
+def _questions(
+    sources: ApiSources, asked: TableParameters, places: Sequence[Place]
+) -> dict[Place, TableQuestion]:
+    schemas = {place: sources.tables.schema(place) for place in places}
+    parts = asked.where, asked.derive, asked.columns, asked.aggregate
+    return {
+        place: TableQuestion.parse(schema, *parts, of_several=len(places) > 1)
+        for place, schema in schemas.items()
+    }
 
 
 async def _planned(
