@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from shotwatch_common.archive.promotions import Promotion
+from shotwatch_detector.fine_structure import FineMaps
 from shotwatch_detector.frames import ReferenceFrame
 from shotwatch_detector.patterns import Patterns
 from shotwatch_detector.residuals import ResidualMap
@@ -76,7 +77,10 @@ def reference_of_noise() -> CameraReference:
     """A camera's reference data that fit no frame."""
     image, *patterns = np.random.default_rng(3).random((3, 102, 128), np.float32) + np.float32(0.1)
     basis, left = np.array(patterns), ResidualMap(image, image)
-    return CameraReference(ReferenceFrame(image, 3000.0), left, Patterns(image, basis, basis[:, 0, 0], left))
+    fine = FineMaps(left, *(ResidualMap(line, line) for line in (image[:1], image[:, :1].T)))
+    return CameraReference(
+        ReferenceFrame(image, 3000.0), left, Patterns(image, basis, basis[:, 0, 0], left, fine)
+    )
 
 
 @pytest.fixture
@@ -84,7 +88,7 @@ async def promoted(measured: World, monkeypatch: pytest.MonkeyPatch) -> World:
     """A champion and a challenger, for which the energy and the frame of every shot are unusual."""
     monkeypatch.setattr("shotwatch_detector.detector.LiteRtEngine", Mirror)
     world = measured.fork()
-    unusual = Baseline(1e6, 1.0, Tail(2.6, 1.5), Tail(1.0, 1.5), Side.BOTH)
+    unusual = Baseline(1e6, 1.0, Tail(2.6, 0.876), Tail(1.0, 0.876), Side.BOTH)
     baselines = {METER: {"energy": unusual}, CAMERA: {"hot_spot": unusual}}
     cameras = {CAMERA: reference_of_noise()}
     for alias, version in ((ModelAlias.CHAMPION, "3"), (ModelAlias.CHALLENGER, "4")):

@@ -223,7 +223,7 @@ async def measured_drift(world: World) -> FeatureDrift:
     )
     registry: Any = Registered()
     watch = DriftWatch(context, registry)
-    baseline = Baseline(0.9, 0.01, Tail(2.6, 1.5), Tail(2.6, 1.5), Side.BOTH)
+    baseline = Baseline(0.9, 0.01, Tail(2.6, 0.876), Tail(2.6, 0.876), Side.BOTH)
     [expected] = [each for each in LASER.places if METER in each.devices]
     now = await world.archive.devices.newest(latest_record_ms(LASER), expected.devices)
     assert now is not None

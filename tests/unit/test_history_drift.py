@@ -28,7 +28,7 @@ from tests.unit.promoted import Promoted
 CAMERA = "LA_A1_11-Camera_1-Camera-1"
 PLACE = ShotSeries.parse("LA-A1-11-100ms")
 END = 1_656_660_780_000
-TAIL = Tail(2.6, 1.5)
+TAIL = Tail(2.6, 0.876)
 BASELINES = {
     "total_intensity": Baseline(1000.0, 10.0, TAIL, TAIL, Side.BOTH),
     "centroid_x": Baseline(60.0, 0.5, TAIL, TAIL, Side.BOTH),

@@ -67,7 +67,7 @@ class Registry:
     def add(self, version: str, network: bytes = b"network") -> None:
         folder = self.folder / version
         folder.mkdir()
-        baselines = {"EM-1": {"energy": Baseline(2.0, 0.02, Tail(2.6, 1.5), Tail(1.0, 1.5), Side.BOTH)}}
+        baselines = {"EM-1": {"energy": Baseline(2.0, 0.02, Tail(2.6, 0.876), Tail(1.0, 0.876), Side.BOTH)}}
         save_bundle(Bundle(Origin("HPLS", "strided", version, 0, 1, 2), network, {}, baselines), folder)
         self.pin(version)
 

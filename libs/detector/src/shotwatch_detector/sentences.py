@@ -7,7 +7,6 @@ from shotwatch_detector.sizes import size_of
 from shotwatch_shots.event import Contribution
 from shotwatch_shots.features.catalogue import INDICATORS
 from shotwatch_shots.features.spec import Indicator
-from shotwatch_shots.vocabulary import AnomalyKind
 
 _LENGTHS = (("years", 8766.0), ("days", 24.0), ("hours", 1.0))
 
@@ -59,10 +58,13 @@ def _distance(size: float, contribution: Contribution, indicator: Indicator) -> 
 
 
 def _spot(spot: Contribution, indicator: Indicator, size: float, measured: Mapping[str, float]) -> str:
-    feature = spot.feature
-    side = "above" if indicator.kind is AnomalyKind.HOT_SPOT else "below"
+    side = "below" if spot.feature.endswith("deficit") or spot.feature == "dark_spot" else "above"
+    at = ", ".join(
+        f"{axis} = {measured[position]:.0f}"
+        for axis in ("x", "y")
+        if (position := f"{spot.feature}_{axis}") in measured
+    )
     return (
-        f"{indicator.noun} on {spot.device} at x = {measured[f'{feature}_x']:.0f}, "
-        f"y = {measured[f'{feature}_y']:.0f} px, {100 * size:.0f} % of the peak "
+        f"{indicator.noun} on {spot.device} at {at} px, {100 * size:.0f} % of the peak "
         f"{side} what is usual there"
     )

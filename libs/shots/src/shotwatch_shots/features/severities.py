@@ -37,6 +37,8 @@ class SeverityLimits:
 
 _HOT_SPOT = SeverityLimits(warning=0.03, critical=0.05)
 _DARK_SPOT = SeverityLimits(warning=0.05)
+_BRIGHT_PIXEL = SeverityLimits(warning=0.27, critical=0.45)
+_LINE = SeverityLimits(warning=0.05)
 _POINTING = SeverityLimits(warning=2.0)
 _BEAM_WIDTH = SeverityLimits(warning=0.05)
 _ENERGY = SeverityLimits(warning=0.03, critical=0.2, critical_side=Side.HIGH)
@@ -47,9 +49,16 @@ SEVERITY_LIMITS: Mapping[str, SeverityLimits] = MappingProxyType(
         # Hot spot: share of the peak, smoothed over 5 px.
         "hot_spot": _HOT_SPOT,
         "excess": _HOT_SPOT,
+        # A single pixel with as much light as a spot of that size after smoothing: share of the peak.
+        "pixel_excess": _BRIGHT_PIXEL,
         # Profile: share of the peak; share of the usual residual; counts; pixels.
         "dark_spot": _DARK_SPOT,
         "deficit": _DARK_SPOT,
+        "pixel_deficit": SeverityLimits(warning=0.45),
+        "column_excess": _LINE,
+        "column_deficit": _LINE,
+        "row_excess": _LINE,
+        "row_deficit": _LINE,
         "residual": SeverityLimits(warning=0.5),
         "background": SeverityLimits(warning=5.0),
         "dead_pixels": SeverityLimits(warning=5.0),
@@ -64,6 +73,8 @@ SEVERITY_LIMITS: Mapping[str, SeverityLimits] = MappingProxyType(
         # Energy: share of the reference.
         "total_intensity": _ENERGY,
         "energy": _ENERGY,
+        # Share of the mean of the two energies.
+        "energy_disagreement": SeverityLimits(warning=0.1),
         # Bandwidth: share of the reference.
         "spectrum_rms_width": _BANDWIDTH,
         "spectrum_fwhm": _BANDWIDTH,
