@@ -20,7 +20,8 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.archive.devices import LastFrame, LastState
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.clock import epoch_now, latest_record_ms
-from shotwatch_detector.statistics import Baseline, Tail
+from shotwatch_detector.statistics import Baseline
+from shotwatch_detector.tails import Tail
 from shotwatch_history import service
 from shotwatch_history.jobs.drift import DriftWatch
 from shotwatch_query.overview import Overview

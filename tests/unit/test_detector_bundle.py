@@ -27,7 +27,8 @@ from shotwatch_detector.frames import ReferenceFrame
 from shotwatch_detector.patterns import Patterns, measure_rest
 from shotwatch_detector.residuals import ResidualMap
 from shotwatch_detector.scoring import CameraReference
-from shotwatch_detector.statistics import Baseline, Tail
+from shotwatch_detector.statistics import Baseline
+from shotwatch_detector.tails import Tail
 from shotwatch_shots.features.spec import Side
 
 RNG = np.random.default_rng(3)

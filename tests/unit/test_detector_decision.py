@@ -9,7 +9,8 @@ import pytest
 from shotwatch_detector.claims import Claim
 from shotwatch_detector.decision import Judgement, judge
 from shotwatch_detector.sentences import chance_of, explain
-from shotwatch_detector.statistics import RUN, Baseline, Tail
+from shotwatch_detector.statistics import RUN, Baseline
+from shotwatch_detector.tails import Tail
 from shotwatch_shots.event import Contribution
 from shotwatch_shots.features.catalogue import FEATURE_SPECS, INDICATORS
 from shotwatch_shots.features.severities import SEVERITY_LIMITS
@@ -33,7 +34,7 @@ CENTRES: Mapping[str, Mapping[str, float]] = {
     "EM-1": {"energy": 2.0},
     "Spectro-1": {"spectrum_sum": 1e6, "spectrum_fwhm": 500.0, "spectrum_rms_width": 200.0},
 }
-SPOT = {"hot_spot_x": 61.0, "hot_spot_y": 48.0, "hot_spot_excess": 0.18}
+SPOT = {"hot_spot_x": 61.0, "hot_spot_y": 48.0, "hot_spot_excess": 0.18, "dark_spot_excess": 0.18}
 
 
 def baseline_of(feature: str, centre: float) -> Baseline:
@@ -102,6 +103,18 @@ def test_an_energy_drop_is_one_finding_of_all_devices_that_saw_it() -> None:
     )
     assert finding.provisional
     assert finding.score == finding.threshold + 1
+
+
+@pytest.mark.parametrize(("size", "found"), [(0.0009, []), (0.002, [AnomalyKind.HOT_SPOT])])
+def test_a_deviation_too_small_to_act_on_is_no_event_however_improbable(
+    size: float, found: list[AnomalyKind]
+) -> None:
+    features = normal_features()
+    deviate(features, CAMERAS[0], "hot_spot", 90)
+    features[CAMERAS[0]]["hot_spot_excess"][7] = size
+    findings = decide(features).findings
+    assert [finding.kind for finding in findings] == found
+    assert all("0.2 % of the peak" in finding.why for finding in findings)
 
 
 def test_less_light_in_the_spectrum_alone_is_a_matter_of_the_spectrum() -> None:

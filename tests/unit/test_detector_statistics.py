@@ -10,16 +10,14 @@ from scipy.stats import norm
 from shotwatch_detector.statistics import (
     FEWEST_CALIBRATION,
     FEWEST_TRAINING,
+    OF_MEASURED,
     RUN,
-    SHAPES,
     Baseline,
-    Tail,
-    fit_tail,
     last_of_run,
     measure_baseline,
     medians_of_runs,
-    tail_of_weibull,
 )
+from shotwatch_detector.tails import HEAVIEST, Tail, effective_shots, fit_tail, tail_of_weibull
 from shotwatch_shots.features.spec import Indicator, Side
 from shotwatch_shots.vocabulary import AnomalyKind
 
@@ -77,7 +75,8 @@ def test_surprisals_are_rarer_than_they_claim_and_not_by_orders_of_magnitude(dra
 def test_a_heavy_tail_is_extrapolated_as_one() -> None:
     rng = np.random.default_rng(4)
     light, heavy = (
-        fit_tail(drawn, Side.BOTH, 2.0) for drawn in (rng.normal(size=2000), rng.laplace(size=2000))
+        fit_tail(drawn, Side.BOTH, 2.0, OF_MEASURED)
+        for drawn in (rng.normal(size=2000), rng.laplace(size=2000))
     )
     assert light.shape > 0.9 > 0.75 > heavy.shape
 
@@ -110,11 +109,45 @@ def test_what_happens_on_the_other_side_proves_nothing_of_the_tail_on_this_one()
 def test_few_shots_make_a_careful_tail() -> None:
     rng = np.random.default_rng(4)
     few, many = (
-        [fit_tail(rng.normal(size=size), Side.BOTH, 2.0).surprisals(np.array([5.0]))[0] for _ in range(20)]
+        [
+            fit_tail(rng.normal(size=size), Side.BOTH, 2.0, OF_MEASURED).surprisals(np.array([5.0]))[0]
+            for _ in range(20)
+        ]
         for size in (30, 3000)
     )
     assert np.median(few) < np.median(many)
-    assert fit_tail(np.empty(0), Side.BOTH, 2.0) == Tail(2.0, SHAPES[0])
+    assert fit_tail(np.empty(0), Side.BOTH, 2.0, OF_MEASURED) == Tail(2.0, HEAVIEST)
+
+
+@pytest.mark.parametrize(("shots", "least"), [(40, 0.0), (90, 1e-7), (400, 1e-6)])
+def test_thresholds_of_few_shots_are_exceeded_as_often_as_they_claim_on_average(
+    shots: int, least: float
+) -> None:
+    rng = np.random.default_rng(6)
+    chances = []
+    for _ in range(100):
+        limit = fit_tail(rng.normal(size=shots), Side.BOTH, 0.1, OF_MEASURED).distance(4.0)
+        chances.append(2 * norm.sf(limit))
+    assert least < np.mean(chances) < 1e-4
+
+
+def test_the_threshold_of_a_few_shots_is_further_out_than_that_of_many() -> None:
+    rng = np.random.default_rng(6)
+    few, many = (
+        np.mean([fit_tail(rng.normal(size=n), Side.BOTH, 0.1, OF_MEASURED).distance(6.0) for _ in range(20)])
+        for n in (60, 2000)
+    )
+    assert few > 1.3 * many
+    assert many == pytest.approx(norm.isf(0.5e-6), rel=0.15)
+
+
+def test_shots_of_a_stretch_that_share_their_level_count_as_few() -> None:
+    rng = np.random.default_rng(6)
+    alike = np.repeat(rng.normal(size=9), 20)
+    assert effective_shots(rng.normal(size=180)) > 150
+    assert effective_shots(alike + 0.1 * rng.normal(size=180)) < 20
+    assert effective_shots(np.full(180, 3.0)) == 180
+    assert effective_shots(np.arange(3.0)) == 3
 
 
 def test_a_drift_between_training_and_calibration_makes_the_tail_longer() -> None:

@@ -26,7 +26,8 @@ from shotwatch_common.bundle_files import CAMERAS, MANIFEST, NETWORK
 from shotwatch_detector.camera_arrays import arrays_of, camera_arrays, cameras_of
 from shotwatch_detector.columns import DeviceBaselines
 from shotwatch_detector.scoring import CameraReference
-from shotwatch_detector.statistics import Baseline, tail_of_weibull
+from shotwatch_detector.statistics import Baseline
+from shotwatch_detector.tails import tail_of_weibull
 from shotwatch_shots.features.catalogue import INDICATORS
 
 KERAS_MODEL = "autoencoder.keras"

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from shotwatch_detector.arrays import Features, Values
+from shotwatch_detector.sizes import sizes_of
 from shotwatch_detector.statistics import Baseline
 from shotwatch_shots.features.catalogue import INDICATORS
+from shotwatch_shots.features.severities import SEVERITY_LIMITS
 from shotwatch_shots.vocabulary import AnomalyKind
 
 DeviceBaselines = Mapping[str, Mapping[str, Baseline]]
@@ -29,7 +31,8 @@ class FeatureColumn:
     values: Values
     score: Values
     """Surprisal minus log₁₀ of the number of questions and of its question's members: with many of them, one
-    deviates by chance. It is the tail's, however far that is extrapolated.
+    deviates by chance. It is the tail's, however far that is extrapolated. It is 0 for a deviation that is
+    too small to be an event (`SeverityLimits.least`).
     """
 
 
@@ -49,14 +52,26 @@ def columns_of(features: Mapping[str, Features], baselines: DeviceBaselines) -> 
             INDICATORS[feature].kind,
             reference,
             values,
-            np.clip(
-                reference.surprisals(values) - _chances(reference, INDICATORS[feature].kind, members),
-                0.0,
-                MAX_SURPRISAL,
-            ),
+            _scores(feature, values, reference, features[device], members),
         )
         for device, feature, reference, values in known
     ]
+
+
+def _scores(
+    feature: str,
+    values: Values,
+    reference: Baseline,
+    measured: Features,
+    members: Mapping[AnomalyKind | None, int],
+) -> Values:
+    kind = INDICATORS[feature].kind
+    surprisals = reference.surprisals(values) - _chances(reference, kind, members)
+    if kind is not None:
+        sizes = sizes_of(feature, values, reference.centre, measured)
+        surprisals = np.where(np.abs(sizes) < SEVERITY_LIMITS[feature].least, 0.0, surprisals)
+    scores: Values = np.clip(surprisals, 0.0, MAX_SURPRISAL)
+    return scores
 
 
 def _chances(

@@ -54,7 +54,13 @@ def _distance(size: float, contribution: Contribution, indicator: Indicator) -> 
     side = "above" if size > 0 else "below"
     if indicator.in_unit:
         return " ".join(filter(None, [f"{abs(size):.2g}", contribution.unit, side]))
-    return f"{100 * abs(size):.0f} % {side}"
+    return f"{_percent(abs(size))} {side}"
+
+
+def _percent(share: float) -> str:
+    """Return `12 %`, or `0.2 %` for a share of less than one percent."""
+    percent = 100 * share
+    return f"{percent:.0f} %" if percent >= 1 else f"{percent:.1g} %"
 
 
 def _spot(spot: Contribution, indicator: Indicator, size: float, measured: Mapping[str, float]) -> str:
@@ -65,6 +71,6 @@ def _spot(spot: Contribution, indicator: Indicator, size: float, measured: Mappi
         if (position := f"{spot.feature}_{axis}") in measured
     )
     return (
-        f"{indicator.noun} on {spot.device} at {at} px, {100 * size:.0f} % of the peak "
+        f"{indicator.noun} on {spot.device} at {at} px, {_percent(size)} of the peak "
         f"{side} what is usual there"
     )
