@@ -105,7 +105,7 @@ def test_an_energy_drop_is_one_finding_of_all_devices_that_saw_it() -> None:
     assert finding.score == finding.threshold + 1
 
 
-@pytest.mark.parametrize(("size", "found"), [(0.0009, []), (0.002, [AnomalyKind.HOT_SPOT])])
+@pytest.mark.parametrize(("size", "found"), [(0.0004, []), (0.002, [AnomalyKind.HOT_SPOT])])
 def test_a_deviation_too_small_to_act_on_is_no_event_however_improbable(
     size: float, found: list[AnomalyKind]
 ) -> None:

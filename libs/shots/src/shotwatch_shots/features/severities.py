@@ -38,8 +38,8 @@ class SeverityLimits:
         return Severity.WARNING if abs(size) >= self.warning else Severity.INFO
 
 
-_HOT_SPOT = SeverityLimits(least=0.001, warning=0.03, critical=0.05)
-_DARK_SPOT = SeverityLimits(least=0.001, warning=0.05)
+_HOT_SPOT = SeverityLimits(least=0.0005, warning=0.03, critical=0.05)
+_DARK_SPOT = SeverityLimits(least=0.0005, warning=0.05)
 _BRIGHT_PIXEL = SeverityLimits(least=0.005, warning=0.27, critical=0.45)
 _LINE = SeverityLimits(least=0.0005, warning=0.05)
 _POINTING = SeverityLimits(least=0.1, warning=2.0)
