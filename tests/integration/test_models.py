@@ -22,7 +22,7 @@ from shotwatch_common.bundle_files import BUNDLE_FILES, digest_of
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_detector.bundle import load_bundle, save_bundle
-from shotwatch_detector.decision import DeviceBaselines
+from shotwatch_detector.columns import DeviceBaselines
 from shotwatch_embedded.description import find_stack
 from shotwatch_operations.promotion import Promoter
 from shotwatch_shots.batch import ShotBatch

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from shotwatch_detector.fine_structure import FineMaps
 from shotwatch_detector.frames import ReferenceFrame
 from shotwatch_detector.patterns import Patterns
 from shotwatch_detector.residuals import ResidualMap
 from shotwatch_detector.scoring import CameraReference
-from shotwatch_detector.statistics import Baseline, Tail
+from shotwatch_detector.statistics import Baseline
+from shotwatch_detector.tails import Tail
 from shotwatch_inference import scoring
 from shotwatch_shots.features.spec import Side
 from shotwatch_shots.identity import residual_key
@@ -74,7 +76,10 @@ def reference_of_noise() -> CameraReference:
     """A camera's reference data that fit no frame."""
     image, *patterns = np.random.default_rng(3).random((3, 102, 128), np.float32) + np.float32(0.1)
     basis, left = np.array(patterns), ResidualMap(image, image)
-    return CameraReference(ReferenceFrame(image, 3000.0), left, Patterns(image, basis, basis[:, 0, 0], left))
+    fine = FineMaps(left, *(ResidualMap(line, line) for line in (image[:1], image[:, :1].T)))
+    return CameraReference(
+        ReferenceFrame(image, 3000.0), left, Patterns(image, basis, basis[:, 0, 0], left, fine)
+    )
 
 
 @pytest.fixture
@@ -82,7 +87,7 @@ async def promoted(measured: World, monkeypatch: pytest.MonkeyPatch) -> World:
     """A champion and a challenger, for which the energy and the frame of every shot are unusual."""
     monkeypatch.setattr("shotwatch_detector.detector.LiteRtEngine", Mirror)
     world = measured.fork()
-    unusual = Baseline(1e6, 1.0, Tail(2.6, 1.5), Tail(1.0, 1.5), Side.BOTH)
+    unusual = Baseline(1e6, 1.0, Tail(2.6, 0.876), Tail(1.0, 0.876), Side.BOTH)
     baselines = {METER: {"energy": unusual}, CAMERA: {"hot_spot": unusual}}
     cameras = {CAMERA: reference_of_noise()}
     for alias, version in ((ModelAlias.CHAMPION, "3"), (ModelAlias.CHALLENGER, "4")):

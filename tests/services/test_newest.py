@@ -20,7 +20,8 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.archive.devices import LastFrame, LastState
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.clock import epoch_now, latest_record_ms
-from shotwatch_detector.statistics import Baseline, Tail
+from shotwatch_detector.statistics import Baseline
+from shotwatch_detector.tails import Tail
 from shotwatch_history import service
 from shotwatch_history.jobs.drift import DriftWatch
 from shotwatch_query.overview import Overview
@@ -223,7 +224,7 @@ async def measured_drift(world: World) -> FeatureDrift:
     )
     registry: Any = Registered()
     watch = DriftWatch(context, registry)
-    baseline = Baseline(0.9, 0.01, Tail(2.6, 1.5), Tail(2.6, 1.5), Side.BOTH)
+    baseline = Baseline(0.9, 0.01, Tail(2.6, 0.876), Tail(2.6, 0.876), Side.BOTH)
     [expected] = [each for each in LASER.places if METER in each.devices]
     now = await world.archive.devices.newest(latest_record_ms(LASER), expected.devices)
     assert now is not None

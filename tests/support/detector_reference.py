@@ -98,7 +98,34 @@ def measure_rest(images: Images, brightness: Values, patterns: Patterns) -> Feat
         "structure": np.sqrt(np.square(deviations).mean(axis=1, dtype=np.float64)) * faintness,
         **_extreme("excess", deviations, difference, faintness),
         **_extreme("deficit", -deviations, -difference, faintness),
+        **_fine("pixel", left - smooth(left), patterns.fine.pixels, faintness, "xy"),
+        **_fine("column", _contrast(left.mean(axis=1))[:, np.newaxis], patterns.fine.columns, faintness, "x"),
+        **_fine("row", _contrast(left.mean(axis=2))[:, :, np.newaxis], _upright(patterns), faintness, "y"),
     }
+
+
+def _contrast(lines: Images) -> Images:
+    """Return lines (n, m) less the mean of the two values on each side; the ends are repeated."""
+    padded = np.pad(lines, ((0, 0), (2, 2)), mode="edge")
+    beside = padded[:, :-4] + padded[:, 1:-3] + padded[:, 3:-1] + padded[:, 4:]
+    return lines - beside / 4
+
+
+def _upright(patterns: Patterns) -> ResidualMap:
+    return ResidualMap(patterns.fine.rows.centre.T, patterns.fine.rows.sigma.T)
+
+
+def _fine(
+    what: str, values: Images, residual_map: ResidualMap, faintness: Values, axes: str
+) -> dict[str, Values]:
+    difference = values - residual_map.centre
+    deviations = (difference / residual_map.sigma).reshape(len(values), -1)
+    both = {
+        **_extreme(f"{what}_excess", deviations, difference, faintness),
+        **_extreme(f"{what}_deficit", -deviations, -difference, faintness),
+    }
+    unknown = {f"{what}_{side}_{axis}" for side in ("excess", "deficit") for axis in "xy" if axis not in axes}
+    return {name: of for name, of in both.items() if name not in unknown}
 
 
 def _extreme(name: str, deviations: Images, difference: Images, faintness: Values) -> dict[str, Values]:

@@ -10,7 +10,7 @@ from shotwatch_common.bundle_files import BUNDLE_FILES, digest_of
 from shotwatch_common.registry import ModelRegistry, ModelVersion, RegisteredVersion
 from shotwatch_common.settings import Settings
 from shotwatch_detector.bundle import Bundle, Origin, save_bundle
-from shotwatch_detector.decision import DeviceBaselines
+from shotwatch_detector.columns import DeviceBaselines
 from shotwatch_detector.scoring import CameraReference
 from shotwatch_shots.errors import Retry
 from shotwatch_shots.vocabulary import ModelAlias

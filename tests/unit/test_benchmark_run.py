@@ -117,6 +117,26 @@ def test_a_target_is_met_or_not_at_one_false_alarm_an_hour() -> None:
         assert found.met is met
 
 
+def test_the_severity_found_half_of_the_time_is_compared_with_the_best_specialist() -> None:
+    scorers = {"poor": (0.0, 0.1), "best": (0.4, 0.6), DETECTOR: (0.3, 0.5)}
+    rows = [
+        row(scorer, severity, 0.9, recall)
+        for scorer, recalls in scorers.items()
+        for severity, recall in zip((0.0, 0.1, 0.2), (0.0, *recalls), strict=True)
+    ]
+    (compared,) = outcome_of(*rows).severities("one")
+    assert (compared.specialist, compared.best, compared.detector) == ("best", pytest.approx(0.15), 0.2)
+    assert compared.ratio == pytest.approx(4 / 3)
+    assert not compared.met
+    assert "| hot spot | 0.2 | best | 0.15 | 1.33 | NO |" in markdown(outcome_of(*rows))
+
+
+def test_a_class_that_no_specialist_finds_is_no_loss() -> None:
+    rows = [row(scorer, severity, 0.9, 0.0) for scorer in (DETECTOR, "other") for severity in (0.0, 0.1)]
+    (compared,) = outcome_of(*rows).severities("one")
+    assert (compared.detector, compared.best, compared.met) == (None, None, True)
+
+
 def test_the_report_states_where_the_detector_is_behind() -> None:
     rows = [row(DETECTOR, 0.0, 0.5, 0.0), row("other", 0.0, 0.5, 0.0)]
     behind = outcome_of(*rows, row(DETECTOR, 0.05, 0.9, 0.4), row("other", 0.05, 0.9, 0.6))

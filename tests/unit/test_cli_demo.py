@@ -52,7 +52,7 @@ def test_what_begins_is_timed_from_the_end_of_its_minutes_upload_but_for_what_wa
 def test_recorded_frames_of_the_demo_state_what_was_skipped(tmp_path: Path) -> None:
     (tmp_path / "damaged.png").write_bytes(b"x")
     with pytest.raises(Failure, match="no image with light"):
-        recorded(FACILITY, tmp_path, tmp_path / "packed")
+        recorded(FACILITY, tmp_path, tmp_path / "packed", 7)
     np.save(tmp_path / "frame.npy", np.eye(110, 140))
-    scenario = recorded(FACILITY, tmp_path, tmp_path / "packed")
+    scenario = recorded(FACILITY, tmp_path, tmp_path / "packed", 7)
     assert [file.name for file in scenario.skipped] == ["damaged.png"]

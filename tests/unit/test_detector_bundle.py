@@ -4,7 +4,6 @@ import contextlib
 import io
 import json
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +22,13 @@ from shotwatch_detector.bundle import (
     save_bundle,
 )
 from shotwatch_detector.engine import LiteRtEngine
+from shotwatch_detector.fine_structure import FineMaps
 from shotwatch_detector.frames import ReferenceFrame
-from shotwatch_detector.patterns import Patterns
+from shotwatch_detector.patterns import Patterns, measure_rest
 from shotwatch_detector.residuals import ResidualMap
 from shotwatch_detector.scoring import CameraReference
-from shotwatch_detector.statistics import Baseline, Tail
+from shotwatch_detector.statistics import Baseline
+from shotwatch_detector.tails import Tail
 from shotwatch_shots.features.spec import Side
 
 RNG = np.random.default_rng(3)
@@ -41,10 +42,11 @@ def image() -> np.ndarray:
 def camera(patterns: int) -> CameraReference:
     basis = np.array([image() for _ in range(patterns)])
     left = ResidualMap(image(), image())
+    fine = FineMaps(left, *(ResidualMap(line, line + 1) for line in (image()[:1], image()[:, :1].T)))
     return CameraReference(
         ReferenceFrame(image(), 3000.0),
         ResidualMap(image(), image()),
-        Patterns(image(), basis, basis[:, 0, 0], left),
+        Patterns(image(), basis, basis[:, 0, 0], left, fine),
     )
 
 
@@ -53,7 +55,7 @@ def bundle() -> Bundle:
     cameras = {name: camera(patterns) for name, patterns in (("a", 3), ("b", 2))}
     baselines = {
         "a": {
-            "hot_spot": Baseline(0.1, 0.5, Tail(2.6, 1.5), Tail(1.0, 1.5), Side.HIGH, 250),
+            "hot_spot": Baseline(0.1, 0.5, Tail(2.6, 0.8), Tail(1.0, 1.0), Side.HIGH, 250, 1.5),
             "centroid_x": Baseline(60.0, 0.3, Tail(3.1, 1.2), Tail(1.1, 1.0), Side.BOTH),
         },
         "meter": {"energy": Baseline(2.0, 0.02, Tail(2.6, 1.5), Tail(1.0, 1.5), Side.BOTH)},
@@ -103,6 +105,10 @@ def test_a_bundle_comes_back_as_it_was(bundle: Bundle, tmp_path: Path) -> None:
             atol=1e-5,
         )
         assert (loaded.cameras[name].patterns.left.sigma == camera.patterns.left.sigma).all()
+        for part in ("pixels", "columns", "rows"):
+            ours, read = (getattr(each.patterns.fine, part) for each in (camera, loaded.cameras[name]))
+            assert (read.centre == ours.centre).all()
+            assert (read.sigma == ours.sigma).all()
 
 
 def test_a_bundle_of_before_independent_shots_were_counted_supports_least(
@@ -113,10 +119,38 @@ def test_a_bundle_of_before_independent_shots_were_counted_supports_least(
     manifest["format"] = 3
     for features in manifest["baselines"].values():
         for baseline in features.values():
-            del baseline["independent"]
+            del baseline["independent"], baseline["members"]
     (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+    without_fine_structure(tmp_path)
     before = load_bundle(tmp_path).baselines["a"]["hot_spot"]
-    assert before == replace(bundle.baselines["a"]["hot_spot"], independent=1)
+    assert (before.independent, before.members) == (1, None)
+
+
+def without_fine_structure(folder: Path) -> None:
+    """Remove the arrays that bundles before format 5 do not have."""
+    with zipfile.ZipFile(folder / CAMERAS) as archive:
+        kept = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(folder / CAMERAS, "w") as archive:
+        for name, content in kept.items():
+            if not name.startswith(("pixel_", "column_", "row_")):
+                archive.writestr(name, content)
+
+
+def test_a_bundle_of_before_format_5_keeps_its_thresholds_and_scores_no_fine_structure(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    save_bundle(bundle, tmp_path)
+    manifest = json.loads((tmp_path / MANIFEST).read_bytes()) | {"format": 4}
+    (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+    without_fine_structure(tmp_path)
+    loaded = load_bundle(tmp_path)
+    energy = loaded.baselines["meter"]["energy"]
+    at = energy.centre + energy.sigma * 2.6 * 3 ** (1 / 1.5)
+    assert energy.surprisals(np.array([at])) == pytest.approx(6.0, abs=0.01)
+    images = RNG.random((5, 6, 8), np.float32)
+    scores = measure_rest(images, np.ones(5), loaded.cameras["a"].patterns)
+    for of in ("pixel", "column", "row"):
+        assert scores[f"{of}_excess"] == pytest.approx(0, abs=1e-20)
 
 
 @pytest.mark.parametrize("name", [MANIFEST, NETWORK, CAMERAS])
@@ -130,12 +164,13 @@ def test_a_bundle_with_a_file_missing_is_refused(name: str, bundle: Bundle, tmp_
 @pytest.mark.parametrize(
     ("where", "value"),
     [
-        (("format",), 5),
+        (("format",), 6),
         (("origin", "facility"), None),
         (("surprisal",), 1),
         (("baselines", "a", "hot_spot", "sigma"), 0.0),
         (("baselines", "a", "hot_spot", "limit"), -1.0),
         (("baselines", "a", "hot_spot", "independent"), 0),
+        (("baselines", "a", "hot_spot", "members"), 0.5),
         (("baselines", "a", "hot_spot", "side"), "left"),
         (
             ("baselines", "a", "mood"),

@@ -9,7 +9,8 @@ import pytest
 from shotwatch_detector.claims import Claim
 from shotwatch_detector.decision import Judgement, judge
 from shotwatch_detector.sentences import chance_of, explain
-from shotwatch_detector.statistics import RUN, Baseline, Tail
+from shotwatch_detector.statistics import RUN, Baseline
+from shotwatch_detector.tails import Tail
 from shotwatch_shots.event import Contribution
 from shotwatch_shots.features.catalogue import FEATURE_SPECS, INDICATORS
 from shotwatch_shots.features.severities import SEVERITY_LIMITS
@@ -33,7 +34,7 @@ CENTRES: Mapping[str, Mapping[str, float]] = {
     "EM-1": {"energy": 2.0},
     "Spectro-1": {"spectrum_sum": 1e6, "spectrum_fwhm": 500.0, "spectrum_rms_width": 200.0},
 }
-SPOT = {"hot_spot_x": 61.0, "hot_spot_y": 48.0, "hot_spot_excess": 0.18}
+SPOT = {"hot_spot_x": 61.0, "hot_spot_y": 48.0, "hot_spot_excess": 0.18, "dark_spot_excess": 0.18}
 
 
 def baseline_of(feature: str, centre: float) -> Baseline:
@@ -41,8 +42,8 @@ def baseline_of(feature: str, centre: float) -> Baseline:
     return Baseline(
         centre,
         sigma,
-        tail=Tail(2.6, 1.5),
-        run_tail=Tail(1.0, 1.5),
+        tail=Tail(2.6, 0.876),
+        run_tail=Tail(1.0, 0.876),
         side=INDICATORS[feature].side,
         independent=300,
     )
@@ -104,6 +105,18 @@ def test_an_energy_drop_is_one_finding_of_all_devices_that_saw_it() -> None:
     assert finding.score == finding.threshold + 1
 
 
+@pytest.mark.parametrize(("size", "found"), [(0.0004, []), (0.002, [AnomalyKind.HOT_SPOT])])
+def test_a_deviation_too_small_to_act_on_is_no_event_however_improbable(
+    size: float, found: list[AnomalyKind]
+) -> None:
+    features = normal_features()
+    deviate(features, CAMERAS[0], "hot_spot", 90)
+    features[CAMERAS[0]]["hot_spot_excess"][7] = size
+    findings = decide(features).findings
+    assert [finding.kind for finding in findings] == found
+    assert all("0.2 % of the peak" in finding.why for finding in findings)
+
+
 def test_less_light_in_the_spectrum_alone_is_a_matter_of_the_spectrum() -> None:
     features = normal_features()
     deviate(features, "Spectro-1", "spectrum_sum", -30)
@@ -142,14 +155,26 @@ def test_a_hot_spot_states_where_it_is_and_is_critical() -> None:
 
 
 @pytest.mark.parametrize(
-    ("feature", "kind"), [("centroid_x", AnomalyKind.POINTING), ("d4sigma_major", AnomalyKind.BEAM_SIZE)]
+    ("feature", "change", "kind"),
+    [("centroid_x", 2.4, AnomalyKind.POINTING), ("d4sigma_major", 5.0, AnomalyKind.BEAM_SIZE)],
 )
-def test_a_beam_that_moved_or_grew_is_not_a_hot_spot_too(feature: str, kind: AnomalyKind) -> None:
+def test_a_beam_that_moved_or_grew_is_not_a_hot_spot_too(
+    feature: str, change: float, kind: AnomalyKind
+) -> None:
     features = normal_features()
-    for name, sigmas in ((feature, 20.0), ("hot_spot", 40.0), ("residual", 40.0)):
+    for name, sigmas in (("hot_spot", 40.0), ("residual", 40.0)):
         deviate(features, "Camera-1", name, sigmas)
+    features["Camera-1"][feature][7] = CENTRES["Camera-1"][feature] + change
     (finding,) = decide(features).findings
     assert finding.kind is kind
+
+
+def test_a_dangerous_hot_spot_that_moves_the_centre_of_light_a_little_is_reported_all_the_same() -> None:
+    features = normal_features()
+    deviate(features, "Camera-1", "hot_spot", 40)
+    features["Camera-1"]["centroid_x"][7] = CENTRES["Camera-1"]["centroid_x"] + 0.6
+    found = {finding.kind: finding.severity for finding in decide(features).findings}
+    assert found == {AnomalyKind.HOT_SPOT: Severity.CRITICAL, AnomalyKind.POINTING: Severity.INFO}
 
 
 def test_light_that_one_camera_loses_follows_from_its_profile_and_what_all_lose_does_not() -> None:
@@ -177,7 +202,8 @@ def test_the_strongest_contribution_comes_first_and_states_what_it_is() -> None:
     strongest = finding.contributions[0]
     assert (strongest.device, strongest.feature, strongest.unit) == ("Camera-3", "total_intensity", "counts")
     assert strongest.sigmas == pytest.approx(-25)
-    assert (strongest.reference, strongest.value) == pytest.approx((1e6, 0.75e6))
+    sigma = BASELINES["Camera-3"]["total_intensity"].sigma
+    assert (strongest.reference, strongest.value) == pytest.approx((1e6, 1e6 - 25 * sigma))
 
 
 def test_a_device_without_reference_is_not_judged() -> None:
@@ -238,7 +264,7 @@ def test_a_feature_that_only_explains_raises_nothing_and_is_reported_with_what_d
         **BASELINES,
         "Camera-1": {
             **BASELINES["Camera-1"],
-            "flatness": Baseline(0.4, 0.01, Tail(2.6, 1.5), Tail(1, 1), Side.BOTH),
+            "flatness": Baseline(0.4, 0.01, Tail(2.6, 0.876), Tail(1, 1), Side.BOTH),
         },
     }
     features["Camera-1"]["flatness"] = np.full(SHOTS, 0.8)
@@ -305,6 +331,20 @@ def test_how_urgent_a_hot_spot_is_depends_on_its_size_and_not_on_its_rarity(
     assert finding.severity is severity
 
 
+def test_a_hot_spot_is_as_urgent_as_its_size_even_if_its_middle_is_a_rarer_bright_pixel() -> None:
+    features = normal_features()
+    deviate(features, "Camera-2", "hot_spot", 30)
+    features["Camera-2"]["hot_spot_excess"][7] = 0.09
+    pixel = {"pixel_excess": 3.0, "pixel_excess_x": 61.0, "pixel_excess_y": 48.0, "pixel_excess_size": 0.15}
+    features["Camera-2"] |= {name: np.full(SHOTS, value) for name, value in pixel.items()}
+    features["Camera-2"]["pixel_excess"][7] = 60.0
+    of_camera = {**BASELINES["Camera-2"], "pixel_excess": baseline_of("pixel_excess", 3.0)}
+    (finding,) = judge("LA A1 11", features, {**BASELINES, "Camera-2": of_camera}, SHOTS).findings
+    assert finding.contributions[0].feature == "pixel_excess"
+    assert (finding.kind, finding.severity) == (AnomalyKind.HOT_SPOT, Severity.CRITICAL)
+    assert "hot spot on Camera-2 at x = 61, y = 48 px, 9 % of the peak" in finding.why
+
+
 @pytest.mark.parametrize(
     ("change", "severity"),
     [(0.7, Severity.WARNING), (1.15, Severity.WARNING), (1.25, Severity.CRITICAL)],
@@ -336,4 +376,5 @@ def test_every_feature_that_raises_an_alarm_has_words_for_people() -> None:
 def test_the_position_and_the_size_of_a_spot_are_features() -> None:
     for name, indicator in INDICATORS.items():
         if indicator.spot_size:
-            assert {f"{name}_x", f"{name}_y", indicator.spot_size} <= FEATURE_SPECS.keys()
+            assert {f"{name}_x", f"{name}_y"} & FEATURE_SPECS.keys()
+            assert indicator.spot_size in FEATURE_SPECS

@@ -6,7 +6,7 @@ import pytest
 from shotwatch_detector.arrays import Images
 from shotwatch_detector.patterns import MOST_PATTERNS, Patterns, learn_patterns, measure_rest
 
-HEIGHT, WIDTH = 40, 50
+HEIGHT, WIDTH, COUNT = 40, 50, 1 / 3000
 
 
 def images(count: int, seed: int) -> Images:
@@ -21,7 +21,7 @@ def images(count: int, seed: int) -> Images:
 
 @pytest.fixture(scope="module")
 def patterns() -> Patterns:
-    return learn_patterns(images(400, seed=1))
+    return learn_patterns(images(400, seed=1), COUNT)
 
 
 def test_what_frames_have_in_common_and_how_they_differ_is_explained(patterns: Patterns) -> None:
@@ -61,7 +61,7 @@ def test_a_beam_that_went_further_than_ever_is_no_spot(patterns: Patterns) -> No
 
 
 def test_few_frames_make_few_patterns() -> None:
-    assert len(learn_patterns(images(50, seed=5)).basis) == 2
+    assert len(learn_patterns(images(50, seed=5), COUNT).basis) == 2
 
 
 def test_a_frame_scores_the_same_alone_and_among_others(patterns: Patterns) -> None:

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from shotwatch_detector.arrays import Features
+from shotwatch_detector.fine_structure import FineDeviations, map_fine, measure_fine
 from shotwatch_detector.residuals import (
-    SMALLEST_SIGMA,
     ResidualMap,
     map_residuals,
+    map_smoothed,
     measure_residuals,
     smooth,
 )
@@ -84,10 +85,60 @@ def test_a_map_holds_median_and_spread_of_each_pixel_whatever_a_few_frames_do() 
     rng = np.random.default_rng(1)
     residuals = rng.normal(0.3, 0.05, (1000, 4, 5)).astype(np.float32)
     residuals[:20] += 5
-    residual_map = map_residuals(residuals)
+    residual_map = map_residuals(residuals, 1e-5)
     assert residual_map.centre == pytest.approx(0.3, abs=0.01)
     assert residual_map.sigma == pytest.approx(0.05, rel=0.15)
 
 
-def test_no_pixel_is_taken_to_be_perfectly_steady() -> None:
-    assert map_residuals(np.zeros((50, 4, 5), np.float32)).sigma == pytest.approx(SMALLEST_SIGMA)
+def test_a_pixel_that_never_varies_is_as_noisy_as_rounding_makes_it() -> None:
+    counts = np.random.default_rng(1).uniform(100, 110, (4000, 7, 8))
+    rounding = (counts.round() - counts).astype(np.float32) / 500
+    still = np.zeros((50, 7, 8), np.float32)
+    maps = [
+        (map_fine(still, 1 / 500).pixels.sigma, rounding),
+        (map_smoothed(still, 1 / 500).sigma[2:-2, 2:-2], smooth(rounding)[:, 2:-2, 2:-2]),
+        (map_fine(still, 1 / 500).columns.sigma, rounding.mean(axis=1)),
+    ]
+    for sigma, noise in maps:
+        assert sigma == pytest.approx(noise.std(), rel=0.05)
+
+
+def test_a_pixel_that_few_frames_show_as_quiet_is_as_noisy_as_those_around_it() -> None:
+    residuals = np.random.default_rng(1).normal(0, 0.05, (400, 21, 22)).astype(np.float32)
+    residuals[:, 10, 11] = 0
+    assert map_residuals(residuals, 1e-5).sigma[10, 11] == pytest.approx(0.05, rel=0.1)
+
+
+def test_a_camera_of_little_noise_has_little_noise_in_its_map() -> None:
+    residuals = np.random.default_rng(1).normal(0, 0.0002, (400, 21, 22)).astype(np.float32)
+    assert map_residuals(residuals, 1e-5).sigma == pytest.approx(0.0002, rel=0.2)
+
+
+def fine(residual: np.ndarray) -> FineDeviations:
+    noise = np.random.default_rng(2).normal(0, 0.01, (300, *SHAPE)).astype(np.float32)
+    return measure_fine(residual, np.zeros_like(residual), map_fine(noise, 1e-5))
+
+
+def test_a_single_pixel_stands_out_by_nearly_its_noise_unsmoothed() -> None:
+    found = fine(single(7, 33, 0.1)).pixels.highest
+    assert (found.x, found.y) == (33, 7)
+    assert found.deviation == pytest.approx(10, rel=0.15)
+    assert found.size == pytest.approx(0.1 * 8 / 9, rel=0.1)
+
+
+def test_a_dead_line_stands_out_by_all_of_its_pixels() -> None:
+    residual = np.zeros((1, *SHAPE), np.float32)
+    residual[0, :, 21] = -0.01
+    found = fine(residual)
+    assert found.columns.lowest.x == 21
+    assert found.columns.lowest.deviation == pytest.approx(-np.sqrt(SHAPE[0] / 1.25), rel=0.15)
+    assert -found.columns.lowest.size == pytest.approx(0.01, rel=0.1)
+    assert found.rows.lowest.deviation > -2
+
+
+def test_a_bright_row_is_at_its_place() -> None:
+    residual = np.zeros((1, *SHAPE), np.float32)
+    residual[0, 13] = 0.01
+    found = fine(residual)
+    assert found.rows.highest.y == 13
+    assert found.rows.highest.deviation == pytest.approx(np.sqrt(SHAPE[1] / 1.25), rel=0.15)

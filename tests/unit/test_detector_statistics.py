@@ -1,19 +1,23 @@
 """What is usual, and how far is too far."""
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from shotwatch_detector.statistics import (
     FEWEST_CALIBRATION,
     FEWEST_TRAINING,
+    OF_MEASURED,
     RUN,
     Baseline,
-    Tail,
-    fit_tail,
     last_of_run,
     measure_baseline,
     medians_of_runs,
 )
+from shotwatch_detector.tails import HEAVIEST, Tail, effective_shots, fit_tail, tail_of_weibull
 from shotwatch_shots.features.spec import Indicator, Side
 from shotwatch_shots.vocabulary import AnomalyKind
 
@@ -54,22 +58,37 @@ def test_a_hundred_thousand_normal_values_raise_no_alarm() -> None:
     assert baseline.surprisals(normals(3, 100_000)).max() < ONCE_AN_HOUR
 
 
-@pytest.mark.parametrize("draw", ["normal", "laplace", "logistic", "uniform"])
-def test_surprisals_are_rarer_than_they_claim_and_not_by_orders_of_magnitude(draw: str) -> None:
-    rng = np.random.default_rng(4)
-    baseline = baseline_of(getattr(rng, draw)(size=5000), getattr(rng, draw)(size=5000))
-    surprisals = baseline.surprisals(getattr(rng, draw)(size=1_000_000))
+@pytest.mark.parametrize("draw", ["normal", "laplace", "logistic", "uniform", "gumbel"])
+@pytest.mark.parametrize("side", Side)
+def test_surprisals_are_rarer_than_they_claim_and_not_by_orders_of_magnitude(draw: str, side: Side) -> None:
+    indicator, surprisals = replace(INDICATOR, side=side), []
+    for seed in range(4, 9):
+        drawn = partial(getattr(np.random.default_rng(seed), draw), size=5000)
+        surprisals.append(baseline_of(drawn(), drawn(), indicator).surprisals(drawn(size=200_000)))
     for surprisal in (2, 3, 4):
-        share = (surprisals > surprisal).mean()
+        share = (np.array(surprisals) > surprisal).mean()
         assert share < 1.5 * 10.0**-surprisal
-        if draw != "uniform":
+        if draw != "uniform" and (draw, side) != ("gumbel", Side.LOW):
             assert share > 0.02 * 10.0**-surprisal
 
 
 def test_a_heavy_tail_is_extrapolated_as_one() -> None:
     rng = np.random.default_rng(4)
-    light, heavy = (fit_tail(np.abs(drawn), 2.0) for drawn in (rng.normal(size=2000), rng.laplace(size=2000)))
-    assert light.shape > 1.3 > 1.1 > heavy.shape
+    light, heavy = (
+        fit_tail(drawn, Side.BOTH, 2.0, OF_MEASURED)
+        for drawn in (rng.normal(size=2000), rng.laplace(size=2000))
+    )
+    assert light.shape > 0.9 > 0.75 > heavy.shape
+
+
+@pytest.mark.parametrize("side", Side)
+@pytest.mark.parametrize("shape", [0.8, 1.0, 1.5])
+def test_a_tail_of_an_older_bundle_keeps_its_threshold(side: Side, shape: float) -> None:
+    baseline = Baseline(0.0, 1.0, tail_of_weibull(Tail(3.0, shape), side), Tail(1, 1), side)
+    direction = -1 if side is Side.LOW else 1
+    for surprisal, tolerance in ((2.0, 0.01), (6.0, 0.01), (7.0, 0.2)):
+        distance = direction * 3.0 * (surprisal / 2.0) ** (1 / shape)
+        assert baseline.surprisals(np.array([distance])) == pytest.approx(surprisal, abs=tolerance)
 
 
 def test_what_happens_on_the_other_side_proves_nothing_of_the_tail_on_this_one() -> None:
@@ -89,9 +108,46 @@ def test_what_happens_on_the_other_side_proves_nothing_of_the_tail_on_this_one()
 
 def test_few_shots_make_a_careful_tail() -> None:
     rng = np.random.default_rng(4)
-    few = [fit_tail(np.abs(rng.normal(size=30)), 2.0).surprisals(np.array([5.0]))[0] for _ in range(20)]
-    assert np.median(few) < fit_tail(np.abs(rng.normal(size=3000)), 2.0).surprisals(np.array([5.0]))[0]
-    assert fit_tail(np.empty(0), 2.0) == Tail(2.0, 0.8)
+    few, many = (
+        [
+            fit_tail(rng.normal(size=size), Side.BOTH, 2.0, OF_MEASURED).surprisals(np.array([5.0]))[0]
+            for _ in range(20)
+        ]
+        for size in (30, 3000)
+    )
+    assert np.median(few) < np.median(many)
+    assert fit_tail(np.empty(0), Side.BOTH, 2.0, OF_MEASURED) == Tail(2.0, HEAVIEST)
+
+
+@pytest.mark.parametrize(("shots", "least"), [(40, 0.0), (90, 1e-7), (400, 1e-6)])
+def test_thresholds_of_few_shots_are_exceeded_as_often_as_they_claim_on_average(
+    shots: int, least: float
+) -> None:
+    rng = np.random.default_rng(6)
+    chances = []
+    for _ in range(100):
+        limit = fit_tail(rng.normal(size=shots), Side.BOTH, 0.1, OF_MEASURED).distance(4.0)
+        chances.append(2 * norm.sf(limit))
+    assert least < np.mean(chances) < 1e-4
+
+
+def test_the_threshold_of_a_few_shots_is_further_out_than_that_of_many() -> None:
+    rng = np.random.default_rng(6)
+    few, many = (
+        np.mean([fit_tail(rng.normal(size=n), Side.BOTH, 0.1, OF_MEASURED).distance(6.0) for _ in range(20)])
+        for n in (60, 2000)
+    )
+    assert few > 1.3 * many
+    assert many == pytest.approx(norm.isf(0.5e-6), rel=0.15)
+
+
+def test_shots_of_a_stretch_that_share_their_level_count_as_few() -> None:
+    rng = np.random.default_rng(6)
+    alike = np.repeat(rng.normal(size=9), 20)
+    assert effective_shots(rng.normal(size=180)) > 150
+    assert effective_shots(alike + 0.1 * rng.normal(size=180)) < 20
+    assert effective_shots(np.full(180, 3.0)) == 180
+    assert effective_shots(np.arange(3.0)) == 3
 
 
 def test_a_drift_between_training_and_calibration_makes_the_tail_longer() -> None:
@@ -134,10 +190,17 @@ def test_a_missing_value_is_no_deviation() -> None:
     assert baseline.surprisals(np.array([np.nan])) == 0
 
 
-@pytest.mark.parametrize(("side", "expected"), [(Side.HIGH, [0, 4]), (Side.LOW, [4, 0]), (Side.BOTH, [4, 4])])
+OF_BOTH = -np.log10(2 * norm.sf(4))
+OF_ONE = -np.log10(norm.sf(4))
+
+
+@pytest.mark.parametrize(
+    ("side", "expected"),
+    [(Side.HIGH, [0, OF_ONE]), (Side.LOW, [OF_ONE, 0]), (Side.BOTH, [OF_BOTH, OF_BOTH])],
+)
 def test_a_one_sided_feature_is_judged_on_its_side_only(side: Side, expected: list[float]) -> None:
-    baseline = Baseline(centre=0, sigma=1, tail=Tail(3, 1), run_tail=Tail(1, 1), side=side)
-    assert baseline.surprisals(np.array([-6.0, 6.0])) == pytest.approx(expected)
+    baseline = Baseline(centre=0, sigma=1, tail=Tail(2.5758, 1), run_tail=Tail(1, 1), side=side)
+    assert baseline.surprisals(np.array([-4.0, 4.0])) == pytest.approx(expected, abs=0.001)
 
 
 def test_the_median_of_a_run_ignores_single_outliers() -> None:

@@ -14,7 +14,8 @@ from shotwatch_common.bundle_files import BUNDLE_FILES, digest_of
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.registry import ModelVersion
 from shotwatch_detector.bundle import Bundle, Origin, save_bundle
-from shotwatch_detector.statistics import Baseline, Tail
+from shotwatch_detector.statistics import Baseline
+from shotwatch_detector.tails import Tail
 from shotwatch_history.domain.drift import Columns, measure_drift, shifted
 from shotwatch_history.events import drift_event_of
 from shotwatch_history.jobs.drift import DriftWatch
@@ -28,7 +29,7 @@ from tests.unit.promoted import Promoted
 CAMERA = "LA_A1_11-Camera_1-Camera-1"
 PLACE = ShotSeries.parse("LA-A1-11-100ms")
 END = 1_656_660_780_000
-TAIL = Tail(2.6, 1.5)
+TAIL = Tail(2.6, 0.876)
 BASELINES = {
     "total_intensity": Baseline(1000.0, 10.0, TAIL, TAIL, Side.BOTH),
     "centroid_x": Baseline(60.0, 0.5, TAIL, TAIL, Side.BOTH),
@@ -51,6 +52,13 @@ def test_a_device_that_is_as_it_was_does_not_drift() -> None:
     assert found.features["total_intensity"].shift == pytest.approx(0.1)
     assert found.features["total_intensity"].beyond == pytest.approx(0.003, abs=0.005)
     assert shifted(found) == {}
+
+
+def test_a_shift_of_less_than_operators_act_on_is_no_drift_however_still_the_device_was() -> None:
+    still = {"centroid_x": Baseline(60.0, 0.01, TAIL, TAIL, Side.BOTH)}
+    for moved, matters in ((0.09, False), (0.11, True)):
+        found = measure_drift(still, {"centroid_x": np.full(10, 60.0 + moved)}, {})
+        assert bool(shifted(Drift(CAMERA, "3", END - 600_000, END, found))) is matters
 
 
 def test_a_shift_is_measured_in_the_spread_of_the_training_period() -> None:

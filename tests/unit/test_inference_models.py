@@ -24,7 +24,8 @@ from shotwatch_common.archive.audit import AuditLine
 from shotwatch_common.bundle_files import BUNDLE_FILES, digest_of
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_detector.bundle import CAMERAS, MANIFEST, NETWORK, Bundle, Origin, save_bundle
-from shotwatch_detector.statistics import Baseline, Tail
+from shotwatch_detector.statistics import Baseline
+from shotwatch_detector.tails import Tail
 from shotwatch_inference.models import FIRST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_REASON, ModelWatch
 from shotwatch_inference.service import assemble
 from shotwatch_shots.errors import Retry
@@ -67,7 +68,7 @@ class Registry:
     def add(self, version: str, network: bytes = b"network") -> None:
         folder = self.folder / version
         folder.mkdir()
-        baselines = {"EM-1": {"energy": Baseline(2.0, 0.02, Tail(2.6, 1.5), Tail(1.0, 1.5), Side.BOTH)}}
+        baselines = {"EM-1": {"energy": Baseline(2.0, 0.02, Tail(2.6, 0.876), Tail(1.0, 0.876), Side.BOTH)}}
         save_bundle(Bundle(Origin("HPLS", "strided", version, 0, 1, 2), network, {}, baselines), folder)
         self.pin(version)
 

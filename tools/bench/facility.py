@@ -34,7 +34,7 @@ from shotwatch_cli.broker import connected
 from shotwatch_cli.demo.command import fresh_stack
 from shotwatch_cli.demo.figures import MINUTE_MS
 from shotwatch_cli.demo.run import Demo, EventRecorder, running, timeout
-from shotwatch_cli.demo.scenario import LIVE_START, SEED
+from shotwatch_cli.demo.scenario import DEFAULT_SEED, LIVE_START
 from shotwatch_cli.deployment import settings_of
 from shotwatch_cli.failures import Failure
 from shotwatch_cli.output import LiteralConsole, stderr, stdout
@@ -147,17 +147,17 @@ def made_load(
     made = []
     for number in range(minutes):
         begin = start + number * one
-        files = made_files(Simulation(facility, load_places, begin, one, SEED), cache)
+        files = made_files(Simulation(facility, load_places, begin, one, DEFAULT_SEED), cache)
         made.append(FacilityMinute(epoch_ms(begin), shots, planned_uploads(files)))
     count = ALONE + minutes * SINGLE_SHOTS_PER_MINUTE
-    return Load(made, single_shots(facility, probe, start + SINGLE_SHOTS_AFTER, count, SEED, cache))
+    return Load(made, single_shots(facility, probe, start + SINGLE_SHOTS_AFTER, count, DEFAULT_SEED, cache))
 
 
 def learning_files(facility: Facility) -> Iterator[Path]:
     """Yield normal files of every place, from the time before the first minute."""
     for interval, length in LEARNING.items():
         places = tuple(expected for expected in facility.places if expected.interval == interval)
-        yield from made_files(Simulation(facility, places, LIVE_START - length, length, SEED))
+        yield from made_files(Simulation(facility, places, LIVE_START - length, length, DEFAULT_SEED))
 
 
 async def _learn(demo: Demo, facility: Facility, settings: BrokerSettings, files: Sequence[Path]) -> None:

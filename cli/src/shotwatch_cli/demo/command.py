@@ -14,7 +14,7 @@ import typer
 
 from shotwatch_cli.demo.report import Report, rendered
 from shotwatch_cli.demo.run import Demo
-from shotwatch_cli.demo.scenario import Scenario, recorded, simulated
+from shotwatch_cli.demo.scenario import DEFAULT_SEED, Scenario, recorded, simulated
 from shotwatch_cli.deployment import settings_of
 from shotwatch_cli.failures import Failure
 from shotwatch_cli.options import FACILITY, trusted_facility
@@ -35,6 +35,9 @@ def demo(
     frames: Annotated[
         Path | None, typer.Option(help="Folder of recorded images; without it the laser is simulated.")
     ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of everything that is drawn at random.")
+    ] = DEFAULT_SEED,
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running afterwards.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
@@ -50,7 +53,7 @@ def demo(
     if frames is not None and not frames.is_dir():
         raise Failure(f"{frames} is not a folder", "name a folder of PNG, PGM, TIFF, NPY or MAT images")
     try:
-        report, skipped = asyncio.run(_demo(frames, keep, stderr if json else stdout))
+        report, skipped = asyncio.run(_demo(frames, seed, keep, stderr if json else stdout))
     except KeyboardInterrupt:
         raise Failure("interrupted; everything was stopped") from None
     if json:
@@ -61,7 +64,7 @@ def demo(
 
 
 async def _demo(
-    frames: Path | None, keep: bool, console: LiteralConsole
+    frames: Path | None, seed: int, keep: bool, console: LiteralConsole
 ) -> tuple[Report, Sequence[SkippedFile]]:
     started = monotonic()
     ensure_rabbitmq(install=True)
@@ -69,7 +72,7 @@ async def _demo(
     folder = Path(tempfile.mkdtemp(prefix="shotwatch-demo-"))
     try:
         console.print("starting RabbitMQ, SecantusDB, rclone, MLflow and the services …")
-        making = asyncio.create_task(asyncio.to_thread(_scenario, facility, frames, folder))
+        making = asyncio.create_task(asyncio.to_thread(_scenario, facility, frames, folder, seed))
         async with fresh_stack("demo") as stack:
             await stack.services_ready()
             scenario = await making
@@ -87,9 +90,11 @@ async def _demo(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _scenario(facility: Facility, frames: Path | None, folder: Path) -> Scenario:
+def _scenario(facility: Facility, frames: Path | None, folder: Path, seed: int) -> Scenario:
     """Write the files of the demo, simulated unless there is a folder of recorded frames."""
-    return simulated(facility, folder) if frames is None else recorded(facility, frames, folder)
+    if frames is None:
+        return simulated(facility, folder, seed)
+    return recorded(facility, frames, folder, seed)
 
 
 def fresh_stack(purpose: str, facility: Path = FACILITY) -> Stack:

@@ -17,7 +17,7 @@ from shotwatch_simulator.packing import pack, plan_recorded
 from shotwatch_simulator.simulation import Simulation, simulate
 
 LIVE_START = datetime(2022, 7, 1, 10, tzinfo=UTC)
-SEED = 7
+DEFAULT_SEED = 7
 WORKERS = 2
 _OF_EACH_KIND = 2
 _RECORDED = ShotSeries.parse("LA-A2-00-1s")
@@ -59,26 +59,26 @@ class Scenario:
     """Files of the folder of recorded frames that hold no image."""
 
 
-def simulated(facility: Facility, folder: Path) -> Scenario:
-    """Write files of three places of the facility."""
+def simulated(facility: Facility, folder: Path, seed: int) -> Scenario:
+    """Write files of three places of the facility, all of it drawn with this seed."""
     learning: list[Path] = []
     for stretch in STRETCHES:
         start = LIVE_START - stretch.learning
-        quiet = Simulation(facility, (_expected(facility, stretch),), start, stretch.learning, SEED)
+        quiet = Simulation(facility, (_expected(facility, stretch),), start, stretch.learning, seed)
         learning += simulate(quiet, folder / "learning" / str(stretch.series.place), WORKERS)
     live: list[Path] = []
     labels: list[Label] = []
     for stretch in STRETCHES:
         expected = _expected(facility, stretch)
-        injections = _planned(facility, expected, stretch)
-        anomalous = Simulation(facility, (expected,), LIVE_START, stretch.live, SEED, injections)
+        injections = _planned(facility, expected, stretch, seed)
+        anomalous = Simulation(facility, (expected,), LIVE_START, stretch.live, seed, injections)
         labels += anomalous.labels
         live += simulate(anomalous, folder / "live" / str(stretch.series.place), WORKERS)
     return Scenario(learning, live, labels, epoch_ms(LIVE_START))
 
 
-def recorded(facility: Facility, frames: Path, folder: Path) -> Scenario:
-    """Pack recorded frames as files of one place.
+def recorded(facility: Facility, frames: Path, folder: Path, seed: int) -> Scenario:
+    """Pack recorded frames as files of one place, in an order drawn with this seed.
 
     Raises:
         Failure: the frames cannot be packed.
@@ -88,7 +88,7 @@ def recorded(facility: Facility, frames: Path, folder: Path) -> Scenario:
     start = LIVE_START - _RECORDED_LEARNING
     try:
         packing = plan_recorded(
-            frames, facility, expected, start, _RECORDED_LEARNING, repeat=_RECORDED_REPEAT, seed=SEED
+            frames, facility, expected, start, _RECORDED_LEARNING, repeat=_RECORDED_REPEAT, seed=seed
         )
     except ValueError as error:
         raise Failure(str(error), "choose other frames with --frames") from error
@@ -102,10 +102,12 @@ def recorded(facility: Facility, frames: Path, folder: Path) -> Scenario:
     )
 
 
-def _planned(facility: Facility, expected: ExpectedDevices, stretch: Stretch) -> tuple[Injection, ...]:
+def _planned(
+    facility: Facility, expected: ExpectedDevices, stretch: Stretch, seed: int
+) -> tuple[Injection, ...]:
     if not stretch.anomalous:
         return ()
-    return plan_injections(facility, [expected], LIVE_START, stretch.live, seed=SEED, each=_OF_EACH_KIND)
+    return plan_injections(facility, [expected], LIVE_START, stretch.live, seed=seed, each=_OF_EACH_KIND)
 
 
 def _expected(facility: Facility, stretch: Stretch) -> ExpectedDevices:

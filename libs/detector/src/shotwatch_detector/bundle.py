@@ -5,15 +5,16 @@ autoencoder.keras    the same network for further training; scoring does not rea
 bundle.json          `BundleManifest`: what it was made of, and the references of every device
 cameras.npz          float32 (c, h, w), in the order of the manifest's `cameras`:
                      `reference`, `residual_centre`, `residual_sigma`, `pattern_mean`, `rest_centre`,
-                     `rest_sigma`; `patterns` (c, k, h, w), `pattern_spread` (c, k); and `peak` (c,), float64
+                     `rest_sigma`, `pixel_centre`, `pixel_sigma`; `column_…` (c, 1, w), `row_…` (c, 1, h);
+                     `patterns` (c, k, h, w), `pattern_spread` (c, k); and `peak` (c,), float64
 """
 
 import lzma
 import re
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,24 +23,14 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from shotwatch_common.bundle_files import CAMERAS, MANIFEST, NETWORK
-from shotwatch_detector.decision import DeviceBaselines
-from shotwatch_detector.frames import ReferenceFrame
-from shotwatch_detector.patterns import Patterns
-from shotwatch_detector.residuals import ResidualMap
+from shotwatch_detector.camera_arrays import arrays_of, camera_arrays, cameras_of
+from shotwatch_detector.columns import DeviceBaselines
 from shotwatch_detector.scoring import CameraReference
 from shotwatch_detector.statistics import Baseline
+from shotwatch_detector.tails import tail_of_weibull
 from shotwatch_shots.features.catalogue import INDICATORS
 
 KERAS_MODEL = "autoencoder.keras"
-_MAPS = (
-    "reference",
-    "residual_centre",
-    "residual_sigma",
-    "pattern_mean",
-    "rest_centre",
-    "rest_sigma",
-)
-_SIGMAS = ("residual_sigma", "rest_sigma")
 LARGEST_UNPACKED = 2**30
 """Most bytes that all arrays of the cameras may take together."""
 _ARRAY_HEADER = re.compile(
@@ -91,8 +82,10 @@ class BundleManifest:
 
     __pydantic_config__ = _STRICT
 
-    format: Literal[3, 4]
-    """3: without `independent` in the baselines, which is then 1."""
+    format: Literal[3, 4, 5]
+    """3: without `independent` in the baselines, which is then 1. 3 and 4: without `members` and without the
+    maps of fine structure, which is then not scored; tails have Weibull's form.
+    """
     origin: Origin
     cameras: list[str]
     baselines: dict[str, dict[str, Baseline]]
@@ -104,23 +97,11 @@ _manifest = TypeAdapter(BundleManifest)
 def save_bundle(bundle: Bundle, folder: Path) -> None:
     """Write a bundle into an existing folder."""
     manifest = BundleManifest(
-        4, bundle.origin, list(bundle.cameras), {d: dict(u) for d, u in bundle.baselines.items()}
+        5, bundle.origin, list(bundle.cameras), {d: dict(u) for d, u in bundle.baselines.items()}
     )
     (folder / MANIFEST).write_bytes(_manifest.dump_json(manifest, indent=1))
     (folder / NETWORK).write_bytes(bundle.network)
-    cameras = bundle.cameras.values()
-    np.savez(
-        folder / CAMERAS,
-        reference=np.array([camera.reference.image for camera in cameras], np.float32),
-        peak=np.array([camera.reference.peak for camera in cameras]),
-        residual_centre=np.array([camera.residuals.centre for camera in cameras], np.float32),
-        residual_sigma=np.array([camera.residuals.sigma for camera in cameras], np.float32),
-        pattern_mean=np.array([camera.patterns.mean for camera in cameras], np.float32),
-        patterns=_padded([camera.patterns.basis for camera in cameras], 0.0),
-        pattern_spread=_padded([camera.patterns.spread for camera in cameras], 1.0),
-        rest_centre=np.array([camera.patterns.left.centre for camera in cameras], np.float32),
-        rest_sigma=np.array([camera.patterns.left.sigma for camera in cameras], np.float32),
-    )
+    np.savez(folder / CAMERAS, allow_pickle=False, **camera_arrays([*bundle.cameras.values()]))
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -134,7 +115,8 @@ def load_bundle(folder: Path) -> Bundle:
         network = (folder / NETWORK).read_bytes()
         _check_size(folder / CAMERAS)
         with zipfile.ZipFile(folder / CAMERAS) as archive:
-            maps = {name: _array(archive, name) for name in (*_MAPS, "patterns", "pattern_spread", "peak")}
+            arrays = {name: _array(archive, name) for name in arrays_of(manifest.format)}
+        cameras = cameras_of(manifest.cameras, arrays)
     except OSError as error:
         raise BundleError(f"{folder}: {error}") from error
     except ValidationError as error:
@@ -151,8 +133,7 @@ def load_bundle(folder: Path) -> Bundle:
     ) as error:
         raise BundleError(f"{folder / CAMERAS}: {error}") from error
     _check_baselines(folder, manifest.baselines)
-    _check_maps(folder, maps, len(manifest.cameras))
-    return Bundle(manifest.origin, network, _cameras(manifest.cameras, maps), manifest.baselines)
+    return Bundle(manifest.origin, network, cameras, _baselines(manifest))
 
 
 def read_baselines(manifest: bytes) -> DeviceBaselines:
@@ -162,11 +143,29 @@ def read_baselines(manifest: bytes) -> DeviceBaselines:
         BundleError: the content is not what `save_bundle` writes.
     """
     try:
-        baselines = _manifest.validate_json(manifest, strict=True).baselines
+        read = _manifest.validate_json(manifest, strict=True)
     except ValidationError as error:
         raise BundleError(f"{MANIFEST}: {error}") from error
-    _check_baselines(Path(), baselines)
-    return baselines
+    _check_baselines(Path(), read.baselines)
+    return _baselines(read)
+
+
+def _baselines(manifest: BundleManifest) -> DeviceBaselines:
+    """Return the references of every device, with the tails of older formats converted."""
+    if manifest.format >= 5:
+        return manifest.baselines
+    return {
+        device: {
+            name: replace(
+                of,
+                tail=tail_of_weibull(of.tail, of.side),
+                run_tail=tail_of_weibull(of.run_tail, of.side),
+                members=None,
+            )
+            for name, of in baselines.items()
+        }
+        for device, baselines in manifest.baselines.items()
+    }
 
 
 def _check_size(path: Path) -> None:
@@ -196,36 +195,6 @@ def _array(archive: zipfile.ZipFile, name: str) -> NDArray[np.float32]:
         return array
 
 
-def _cameras(names: list[str], maps: Mapping[str, NDArray[np.float32]]) -> dict[str, CameraReference]:
-    return {
-        name: CameraReference(
-            ReferenceFrame(maps["reference"][n], float(maps["peak"][n])),
-            ResidualMap(maps["residual_centre"][n], maps["residual_sigma"][n]),
-            Patterns(
-                maps["pattern_mean"][n],
-                maps["patterns"][n],
-                maps["pattern_spread"][n],
-                ResidualMap(maps["rest_centre"][n], maps["rest_sigma"][n]),
-            ),
-        )
-        for n, name in enumerate(names)
-    }
-
-
-def _padded(of_cameras: Sequence[NDArray[np.float32]], filling: float) -> NDArray[np.float32]:
-    """Return the arrays of all cameras, padded to the largest number of patterns.
-
-    Cameras with fewer training frames have fewer patterns. The padding comes first, as the strongest pattern
-    is the last.
-    """
-    most = max((len(of_camera) for of_camera in of_cameras), default=0)
-    shape = of_cameras[0].shape[1:] if of_cameras else ()
-    padded = np.full((len(of_cameras), most, *shape), filling, np.float32)
-    for row, of_camera in zip(padded, of_cameras, strict=True):
-        row[most - len(of_camera) :] = of_camera
-    return padded
-
-
 def _check_baselines(folder: Path, baselines: DeviceBaselines) -> None:
     for device, features in baselines.items():
         for feature, reference in features.items():
@@ -241,27 +210,11 @@ def _check_baselines(folder: Path, baselines: DeviceBaselines) -> None:
                 raise BundleError(
                     f"{folder / MANIFEST}: {device}: {feature}: {numbers} cannot be a reference"
                 )
+            if reference.members is not None and not 1 <= reference.members < np.inf:
+                raise BundleError(
+                    f"{folder / MANIFEST}: {device}: {feature}: {reference.members} members of its question"
+                )
             if reference.independent < 1:
                 raise BundleError(
                     f"{folder / MANIFEST}: {device}: {feature}: learned from {reference.independent} shots"
                 )
-
-
-def _check_maps(folder: Path, maps: Mapping[str, NDArray[np.float32]], count: int) -> None:
-    shape = (count, *maps["reference"].shape[1:])
-    for name in _MAPS:
-        if maps[name].dtype != np.float32 or maps[name].shape != shape or (count and len(shape) != 3):
-            raise BundleError(
-                f"{folder / CAMERAS}: {name} is {maps[name].shape} {maps[name].dtype}, not {shape}"
-            )
-    if maps["peak"].shape != (count,) or not (maps["peak"] > 0).all():
-        raise BundleError(f"{folder / CAMERAS}: peak must be {count} positive numbers")
-    patterns = maps["patterns"]
-    if patterns.dtype != np.float32 or (count and (patterns.ndim != 4 or patterns.shape[2:] != shape[1:])):
-        raise BundleError(f"{folder / CAMERAS}: patterns is {patterns.shape} {patterns.dtype}")
-    spread = maps["pattern_spread"]
-    if spread.dtype != np.float32 or spread.shape != patterns.shape[:2] or not (spread > 0).all():
-        raise BundleError(f"{folder / CAMERAS}: pattern_spread must be positive, one for each pattern")
-    finite = all(np.isfinite(maps[name]).all() for name in (*_MAPS, "patterns"))
-    if not finite or not all((maps[name] > 0).all() for name in _SIGMAS):
-        raise BundleError(f"{folder / CAMERAS}: not finite, or a standard deviation that is not positive")

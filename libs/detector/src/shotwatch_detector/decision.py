@@ -6,46 +6,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from shotwatch_detector.arrays import Features, Values
+from shotwatch_detector.causes import follows
 from shotwatch_detector.claims import claim, highest_score
+from shotwatch_detector.columns import DeviceBaselines, FeatureColumn, columns_of
+from shotwatch_detector.deviations import contribution_of, measured_values, severity_of, sigmas, sort_key
 from shotwatch_detector.finding import Finding
 from shotwatch_detector.sentences import chance_of, explain
-from shotwatch_detector.severity import severity_of_deviation
-from shotwatch_detector.sizes import size_of
-from shotwatch_detector.statistics import RUN, Baseline, last_of_run, medians_of_runs
+from shotwatch_detector.statistics import RUN, last_of_run, medians_of_runs
 from shotwatch_shots.event import Contribution
-from shotwatch_shots.features.catalogue import FEATURE_SPECS, INDICATORS
-from shotwatch_shots.vocabulary import AnomalyKind
+from shotwatch_shots.vocabulary import AnomalyKind, Severity
 
-DeviceBaselines = Mapping[str, Mapping[str, Baseline]]
-"""Device → feature or score → its reference."""
-
+_SEVERITIES = tuple(Severity)
 SHOTS_PER_HOUR = 36_000
 """At 10 Hz, the pulse rate for which false alarms are stated. Slower places raise proportionally fewer."""
-MAX_SURPRISAL = 99.0
 EXPLAINING_SIGMAS = 3.0
 """Deviations from here on are listed as contributions to an event, even if they raise no alarm alone."""
 MOST_CONTRIBUTIONS = 12
-
-_MOVED = frozenset({AnomalyKind.POINTING, AnomalyKind.BEAM_SIZE})
-CAUSES: Mapping[AnomalyKind, frozenset[AnomalyKind]] = {
-    AnomalyKind.HOT_SPOT: _MOVED,
-    AnomalyKind.PROFILE: _MOVED,
-    AnomalyKind.SPECTRUM: frozenset({AnomalyKind.BANDWIDTH}),
-    AnomalyKind.WAVELENGTH: frozenset({AnomalyKind.BANDWIDTH}),
-}
-"""A kind is not reported for a device that shows one of its causes: it is only a consequence of that cause.
-
-A beam that moved or changed its size leaves light where there was none before. A spot of a few pixels does
-not hold enough light to move the beam.
-"""
-
-_SPOTS = frozenset({AnomalyKind.HOT_SPOT, AnomalyKind.PROFILE})
-_OF_PROFILE = frozenset({AnomalyKind.PROFILE, AnomalyKind.BEAM_SIZE})
-
-COMMON_CAUSES: Mapping[AnomalyKind, frozenset[AnomalyKind]] = {
-    AnomalyKind.SPECTRUM: frozenset({AnomalyKind.ENERGY})
-}
-"""Causes that count for all devices of a shot: less light in the pulse means less light in its spectrum."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,22 +37,6 @@ class Judgement:
     """A shot with a higher score is an anomaly."""
     findings: tuple[Finding, ...]
     """In the order of the shots; one per shot and kind."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Column:
-    """One feature of one device over the batch."""
-
-    device: str
-    feature: str
-    kind: AnomalyKind | None
-    """None for a feature that only explains."""
-    baseline: Baseline
-    values: Values
-    score: Values
-    """Surprisal minus log₁₀ of the number of judged features: with many features, one of them deviates by
-    chance. It is the tail's, however far that is extrapolated.
-    """
 
 
 def threshold_of(false_alarms_per_hour: float) -> float:
@@ -137,7 +97,7 @@ def _shifts(
 def _judge(
     place: str, features: Mapping[str, Features], baselines: DeviceBaselines, shots: int, threshold: float
 ) -> tuple[Values, list[Finding]]:
-    columns = _columns(features, baselines)
+    columns = columns_of(features, baselines)
     judged = [*_claims(columns, threshold)]
     if not judged:
         return np.zeros(shots), []
@@ -148,96 +108,40 @@ def _judge(
     ]
 
 
-def _claims(columns: Sequence[_Column], threshold: float) -> Iterator[Values]:
+def _claims(columns: Sequence[FeatureColumn], threshold: float) -> Iterator[Values]:
     """Yield the scores of the columns that raise alarms, limited to what may be claimed."""
     for column in columns:
         if column.kind is not None:
             yield np.minimum(column.score, highest_score(column.baseline.independent, threshold))
 
 
-def _columns(features: Mapping[str, Features], baselines: DeviceBaselines) -> list[_Column]:
-    known = [
-        (device, feature, reference, measured[feature])
-        for device, measured in features.items()
-        for feature, reference in baselines.get(device, {}).items()
-        if feature in measured
-    ]
-    # The largest of k surprisals exceeds a limit by chance up to k times as often as a single one.
-    chances = np.log10(max(1, sum(INDICATORS[feature].kind is not None for _, feature, _, _ in known)))
-    return [
-        _Column(
-            device,
-            feature,
-            INDICATORS[feature].kind,
-            reference,
-            values,
-            np.clip(reference.surprisals(values) - chances, 0.0, MAX_SURPRISAL),
-        )
-        for device, feature, reference, values in known
-    ]
-
-
 def _findings(
     shot: int,
     place: str,
-    columns: Sequence[_Column],
+    columns: Sequence[FeatureColumn],
     features: Mapping[str, Features],
     threshold: float,
 ) -> Iterable[Finding]:
     anomalous = sorted(
         (column for column in columns if column.kind is not None and column.score[shot] > threshold),
-        key=lambda column: _sort_key(column, shot),
+        key=lambda column: sort_key(column, shot),
         reverse=True,
     )
-    own_causes = [column for column in anomalous if not _follows(column, anomalous, shot)]
+    own_causes = [
+        column for column in anomalous if not follows(column, anomalous, features, shot)
+    ] or anomalous  # Each is a consequence of another one: nobody knows which is the cause.
     for kind in dict.fromkeys(column.kind for column in own_causes):
         if kind is not None:
             leading = [column for column in own_causes if column.kind is kind]
             yield _finding(shot, place, kind, leading, columns, features, threshold)
 
 
-def _follows(column: _Column, anomalous: Sequence[_Column], shot: int) -> bool:
-    """Return whether the deviation of a column is only a consequence of another one in the same shot."""
-    if column.kind is None:
-        return False
-    own, common = CAUSES.get(column.kind, frozenset()), COMMON_CAUSES.get(column.kind, frozenset())
-    return any(
-        (other.device == column.device and (other.kind in own or _outweighs(other, column, anomalous, shot)))
-        or other.kind in common
-        for other in anomalous
-    )
-
-
-def _outweighs(other: _Column, column: _Column, anomalous: Sequence[_Column], shot: int) -> bool:
-    """Return whether `other` is the cause of `column`, where each of the two kinds can cause the other.
-
-    A bright or dark spot changes the average of the rest of the frame, and so leaves a weaker deviation of
-    the opposite sign: the larger one is the spot. A clipped or widened beam loses light, and a fainter beam
-    has less light at its rim. If other devices lose energy too, energy is the cause; otherwise the kind with
-    the higher score is.
-    """
-    kinds = {other.kind, column.kind}
-    if kinds == _SPOTS:
-        return _sort_key(other, shot) > _sort_key(column, shot)
-    if AnomalyKind.ENERGY not in kinds or not kinds & _OF_PROFILE:
-        return False
-    energy_is_common = len({c.device for c in anomalous if c.kind is AnomalyKind.ENERGY}) > 1
-    if energy_is_common:
-        return other.kind is AnomalyKind.ENERGY
-    return bool(other.score[shot] > column.score[shot])
-
-
-def _sort_key(column: _Column, shot: int) -> tuple[float, float]:
-    """Return score and deviation for sorting: scores are limited to a maximum, deviations are not."""
-    return float(column.score[shot]), abs(_sigmas(column, shot))
-
-
 def _finding(
     shot: int,
     place: str,
     kind: AnomalyKind,
-    leading: Sequence[_Column],
-    columns: Sequence[_Column],
+    leading: Sequence[FeatureColumn],
+    columns: Sequence[FeatureColumn],
     features: Mapping[str, Features],
     threshold: float,
 ) -> Finding:
@@ -245,12 +149,13 @@ def _finding(
     extrapolated = float(strongest.score[shot])
     claimed = claim(extrapolated, strongest.baseline.independent, threshold)
     devices = tuple(dict.fromkeys(column.device for column in leading))
-    head = _contribution(strongest, shot)
-    measured = {name: float(values[shot]) for name, values in features[strongest.device].items()}
+    severity, gravest = _gravest(leading, features, shot)
+    head = contribution_of(gravest, shot)
+    measured = measured_values(gravest, features, shot)
     return Finding(
         shot=shot,
         kind=kind,
-        severity=severity_of_deviation(head.feature, size_of(head, measured)),
+        severity=severity,
         devices=devices,
         score=claimed.score,
         extrapolated=extrapolated,
@@ -268,32 +173,31 @@ def _finding(
     )
 
 
-def _contributions(devices: Sequence[str], columns: Sequence[_Column], shot: int) -> tuple[Contribution, ...]:
+def _gravest(
+    leading: Sequence[FeatureColumn], features: Mapping[str, Features], shot: int
+) -> tuple[Severity, FeatureColumn]:
+    """Return the severity of the most urgent deviation, and the first column that has it.
+
+    The strongest deviation is not always the most urgent: the middle of a hot spot is a bright pixel, too,
+    of which less than 27 % of the peak is no danger.
+    """
+    severities = [severity_of(column, features, shot) for column in leading]
+    worst = max(severities, key=_SEVERITIES.index)
+    return worst, leading[severities.index(worst)]
+
+
+def _contributions(
+    devices: Sequence[str], columns: Sequence[FeatureColumn], shot: int
+) -> tuple[Contribution, ...]:
     """Return the large deviations on these devices, strongest first."""
     unusual = [
-        _contribution(column, shot)
+        contribution_of(column, shot)
         for column in columns
-        if column.device in devices and abs(_sigmas(column, shot)) >= EXPLAINING_SIGMAS
+        if column.device in devices and abs(sigmas(column, shot)) >= EXPLAINING_SIGMAS
     ]
     return tuple(sorted(unusual, key=lambda each: -abs(each.sigmas))[:MOST_CONTRIBUTIONS])
 
 
-def _sigmas(column: _Column, shot: int) -> float:
-    """Return the deviation in standard deviations; NaN without a value, so that every comparison is false."""
-    return float((column.values[shot] - column.baseline.centre) / column.baseline.sigma)
-
-
-def _contribution(column: _Column, shot: int) -> Contribution:
-    return Contribution(
-        device=column.device,
-        feature=column.feature,
-        value=float(column.values[shot]),
-        reference=column.baseline.centre,
-        sigmas=_sigmas(column, shot),
-        unit=FEATURE_SPECS[column.feature].unit,
-    )
-
-
-def _watching(kind: AnomalyKind, columns: Sequence[_Column], shot: int) -> int:
+def _watching(kind: AnomalyKind, columns: Sequence[FeatureColumn], shot: int) -> int:
     """Return how many devices could have shown that kind in the shot."""
     return len({c.device for c in columns if c.kind is kind and np.isfinite(c.values[shot])})

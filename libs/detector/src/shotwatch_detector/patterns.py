@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_detector.arrays import Features, Image, Images, Values
-from shotwatch_detector.residuals import Extreme, ResidualMap, map_residuals, measure_deviations, smooth
+from shotwatch_detector.fine_structure import FineMaps, map_fine, measure_fine, no_fine_maps
+from shotwatch_detector.residuals import Extremes, ResidualMap, map_smoothed, measure_deviations
 
 MOST_PATTERNS = 20
 FRAMES_PER_PATTERN = 20
@@ -38,6 +39,8 @@ class Patterns:
     """Standard deviation of the amount of each pattern in normal frames: (k,)."""
     left: ResidualMap
     """Centre and spread of the smoothed rest of normal frames."""
+    fine: FineMaps
+    """Centre and spread of its single pixels, columns and rows."""
 
     def rest(self, images: Images) -> Images:
         """Return normalised images (n, h, w) minus the mean and everything that the patterns explain."""
@@ -59,8 +62,11 @@ class Patterns:
         return explained, known**BEYOND
 
 
-def learn_patterns(images: Images) -> Patterns:
-    """Return the patterns of a camera, from the normalised images (n, h, w) of its normal frames."""
+def learn_patterns(images: Images, count_of_peak: float) -> Patterns:
+    """Return the patterns of a camera, from the normalised images (n, h, w) of its normal frames.
+
+    `count_of_peak` is one count of the camera over the peak of its reference.
+    """
     chosen = images[:: -(-len(images) // MOST_FRAMES)]
     mean = chosen.mean(axis=0)
     flat = (chosen - mean).reshape(len(chosen), -1)
@@ -71,15 +77,18 @@ def learn_patterns(images: Images) -> Patterns:
     basis = directions[:, len(chosen) - count :].T @ flat
     basis /= np.maximum(np.linalg.norm(basis, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     spread = np.maximum((flat @ basis.T).std(axis=0), np.finfo(np.float32).tiny)
-    found = Patterns(mean, basis.reshape(count, *mean.shape), spread, ResidualMap(mean, mean))
-    return replace(found, left=map_residuals(smooth(found.rest(chosen))))
+    unmapped = ResidualMap(mean, mean), no_fine_maps(*mean.shape)
+    found = Patterns(mean, basis.reshape(count, *mean.shape), spread, *unmapped)
+    rest = found.rest(chosen)
+    return replace(found, left=map_smoothed(rest, count_of_peak), fine=map_fine(rest, count_of_peak))
 
 
 def measure_rest(images: Images, brightness: Values, patterns: Patterns) -> Features:
     """Return the scores of normalised images (n, h, w) by what the patterns leave, as named values (n,).
 
     `excess` and `deficit` are the largest local ones, in standard deviations of that camera's pixel, with
-    position (px) and size (share of the reference's peak). `structure` is the rms of all deviations.
+    position (px) and size (share of the reference's peak). `pixel_…`, `column_…` and `row_…` are those of
+    single pixels and lines, compared with the ones beside them. `structure` is the rms of all deviations.
 
     Frames that are fainter than the reference are noisier after normalisation, so scores are scaled down by
     `brightness` (n,). Of frames further out the patterns leave more, so scores are also scaled down by how
@@ -88,18 +97,23 @@ def measure_rest(images: Images, brightness: Values, patterns: Patterns) -> Feat
     centred = images - patterns.mean
     explained, known = patterns.explain(centred)
     found = measure_deviations(centred, explained, patterns.left)
+    fine = measure_fine(centred, explained, patterns.fine)
     faintness = np.minimum(brightness, 1.0) * known
     return {
         "structure": found.rms * faintness,
-        **_named("excess", 1.0, found.highest, faintness),
-        **_named("deficit", -1.0, found.lowest, faintness),
+        **_named("", found.extremes, faintness, "xy"),
+        **_named("pixel_", fine.pixels, faintness, "xy"),
+        **_named("column_", fine.columns, faintness, "x"),
+        **_named("row_", fine.rows, faintness, "y"),
     }
 
 
-def _named(name: str, direction: float, extreme: Extreme, faintness: Values) -> dict[str, Values]:
-    return {
-        name: direction * extreme.deviation * faintness,
-        f"{name}_size": direction * extreme.size,
-        f"{name}_x": extreme.x,
-        f"{name}_y": extreme.y,
-    }
+def _named(prefix: str, extremes: Extremes, faintness: Values, axes: str) -> dict[str, Values]:
+    """Return score, size and position of the largest excess and of the largest deficit."""
+    named = {}
+    for what, direction, extreme in (("excess", 1.0, extremes.highest), ("deficit", -1.0, extremes.lowest)):
+        name = f"{prefix}{what}"
+        named[name] = direction * extreme.deviation * faintness
+        named[f"{name}_size"] = direction * extreme.size
+        named |= {f"{name}_{axis}": getattr(extreme, axis) for axis in axes}
+    return named

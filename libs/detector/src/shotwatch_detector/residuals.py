@@ -1,23 +1,20 @@
-"""The residual of an image after its reconstruction is subtracted, and where it is most anomalous.
-
-The compiled functions sum along columns, one sum per column. Such loops run in SIMD lanes without a change in
-the order of additions, so the results are the same on every processor, and in batches of every size.
-"""
+"""The residual of an image after its reconstruction is subtracted, and where it is most anomalous."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
 
 from shotwatch_detector.arrays import Features, Image, Images, Values
+from shotwatch_detector.residual_kernels import measure_all, smooth_all
 
-SMALLEST_SIGMA = 0.002
-"""Share of the reference's peak. Smaller standard deviations of a pixel's residual are set to this value."""
-_REACH = 2
-"""Pixels on each side over which a residual is smoothed."""
-_TWO, _THREE, _ALL = np.float32(2), np.float32(3), np.float32(1 / 81)
-"""Weights of a triangle of 5 pixels, and one over the sum of all weights in two directions."""
+QUIET_PIXELS = 0.1
+"""No pixel is taken to be quieter than this share of a camera's pixels: what few frames show of a single one
+is an estimate.
+"""
+SIGMA_OF_ROUNDING = 12**-0.5
+"""In counts: the least noise of a pixel, because a camera counts in whole numbers."""
+SIGMA_OF_SMOOTHED = 19 / 81
+"""Noise of smoothed residuals, relative to that of a pixel."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +41,14 @@ class Extreme:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Extremes:
+    """The highest and the lowest deviation of each of n frames."""
+
+    highest: Extreme
+    lowest: Extreme
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Deviations:
     """The residuals of n frames, and their deviations from the camera's normal ones: (n,) each."""
 
@@ -51,8 +56,7 @@ class Deviations:
     """Σ |residual| over all pixels, in pixels of full brightness."""
     rms: Values
     """Root mean square of all deviations, in standard deviations."""
-    highest: Extreme
-    lowest: Extreme
+    extremes: Extremes
 
 
 def smooth(residuals: Images) -> Images:
@@ -61,15 +65,36 @@ def smooth(residuals: Images) -> Images:
     This weighs them with a triangle of 5 pixels, the width of the smallest spot that matters.
     """
     smoothed = np.empty(residuals.shape, np.float32)
-    _smooth_all(np.ascontiguousarray(residuals, np.float32), smoothed)
+    smooth_all(np.ascontiguousarray(residuals, np.float32), smoothed)
     return smoothed
 
 
-def map_residuals(smoothed: Images) -> ResidualMap:
-    """Return median and robust spread, per pixel, of smoothed residuals (n, h, w) of normal frames."""
-    ranked = np.sort(smoothed, axis=0)
+def map_residuals(residuals: Images, least: float, quiet_share: float = QUIET_PIXELS) -> ResidualMap:
+    """Return median and spread, per pixel, of residuals (n, h, w) of normal frames, by one noise model.
+
+    The spread is robust. A pixel is at least as noisy as its neighbourhood, as the camera's quiet pixels and
+    as rounding makes it.
+
+    Args:
+        residuals: of pixels or lines, smoothed or not.
+        least: standard deviation by rounding alone, > 0, as a share of the reference's peak.
+        quiet_share: the share of the pixels or lines that are quiet.
+    """
+    ranked = np.sort(residuals, axis=0)
     low, median, high = (ranked[round(share * (len(ranked) - 1))] for share in (0.1587, 0.5, 0.8413))
-    return ResidualMap(median, np.maximum((high - low) / 2, np.float32(SMALLEST_SIGMA)))
+    spread = (high - low) / 2
+    around, inside = smooth(np.stack([np.square(spread), np.ones_like(spread)]))
+    quiet = max(np.quantile(spread, quiet_share), least)
+    sigma = np.maximum(np.maximum(spread, np.sqrt(around / inside)), np.float32(quiet))
+    return ResidualMap(median, sigma)
+
+
+def map_smoothed(residuals: Images, count_of_peak: float) -> ResidualMap:
+    """Return the map of smoothed residuals (n, h, w) of normal frames.
+
+    `count_of_peak` is one count of the camera over the peak of its reference.
+    """
+    return map_residuals(smooth(residuals), SIGMA_OF_SMOOTHED * SIGMA_OF_ROUNDING * count_of_peak)
 
 
 def measure_residuals(
@@ -88,17 +113,17 @@ def measure_residuals(
     """
     found = measure_deviations(images, reconstruction, residual_map)
     faintness = np.minimum(brightness, 1.0)
-    outweighs = (found.highest.deviation + found.lowest.deviation) * faintness
+    outweighs = (found.extremes.highest.deviation + found.extremes.lowest.deviation) * faintness
     return {
         "residual": found.integral * faintness,
         "hot_spot": outweighs,
-        "hot_spot_excess": found.highest.size,
-        "hot_spot_x": found.highest.x,
-        "hot_spot_y": found.highest.y,
+        "hot_spot_excess": found.extremes.highest.size,
+        "hot_spot_x": found.extremes.highest.x,
+        "hot_spot_y": found.extremes.highest.y,
         "dark_spot": -outweighs,
-        "dark_spot_excess": -found.lowest.size,
-        "dark_spot_x": found.lowest.x,
-        "dark_spot_y": found.lowest.y,
+        "dark_spot_excess": -found.extremes.lowest.size,
+        "dark_spot_x": found.extremes.lowest.x,
+        "dark_spot_y": found.extremes.lowest.y,
     }
 
 
@@ -112,125 +137,26 @@ def measure_deviations(images: Images, expected: Images, residual_map: ResidualM
     if not images.shape == expected.shape == shape:
         raise ValueError(f"images {images.shape} and expected {expected.shape} should be {shape}")
     table = np.empty((len(images), 8))
-    _measure_all(
+    measure_all(
         np.ascontiguousarray(images),
         np.ascontiguousarray(expected),
         residual_map.centre,
         np.reciprocal(residual_map.sigma),
         table,
     )
-    integral, squares, highest, hot_y, hot_x, lowest, dark_y, dark_x = table.T
     return Deviations(
-        integral,
-        np.sqrt(squares / residual_map.centre.size),
-        _extreme(highest, hot_y, hot_x, residual_map),
-        _extreme(lowest, dark_y, dark_x, residual_map),
+        table[:, 0], np.sqrt(table[:, 1] / residual_map.centre.size), extremes_of(table[:, 2:], residual_map)
+    )
+
+
+def extremes_of(table: Values, residual_map: ResidualMap) -> Extremes:
+    """Return the extremes from a table (n, 6): value, row and column of the highest, then of the lowest."""
+    highest, hot_y, hot_x, lowest, dark_y, dark_x = table.T
+    return Extremes(
+        _extreme(highest, hot_y, hot_x, residual_map), _extreme(lowest, dark_y, dark_x, residual_map)
     )
 
 
 def _extreme(deviation: Values, y: Values, x: Values, residual_map: ResidualMap) -> Extreme:
     sigma = residual_map.sigma[y.astype(np.intp), x.astype(np.intp)]
     return Extreme(deviation, deviation * sigma, x, y)
-
-
-@njit(cache=True, nogil=True)
-def _smooth_all(residuals: Images, smoothed: Images) -> None:
-    framed = _empty_frame(residuals.shape[1:])
-    for index in range(len(residuals)):
-        framed[_REACH:-_REACH] = residuals[index]
-        _smooth(framed, smoothed[index])
-
-
-@njit(cache=True, nogil=True)
-def _measure_all(images: Images, expected: Images, centre: Image, weight: Image, table: Values) -> None:
-    """Fill the table (n, 8): integral, Σ deviation², then value, row and column of both extremes."""
-    framed, smoothed = _empty_frame(images.shape[1:]), np.empty_like(centre)
-    for index in range(len(images)):
-        table[index, 0] = _subtract(images[index], expected[index], framed[_REACH:-_REACH])
-        _smooth(framed, smoothed)
-        _measure(smoothed, centre, weight, table[index, 1:])
-
-
-@njit(cache=True, nogil=True)
-def _empty_frame(shape: tuple[int, int]) -> Image:
-    """Return a frame of zeros with `_REACH` more rows above and below."""
-    return np.zeros((shape[0] + 2 * _REACH, shape[1]), np.float32)
-
-
-@njit(cache=True, nogil=True)
-def _subtract(image: Image, expected: Image, residual: Image) -> float:
-    """Fill the residual (h, w), image - expected, and return Σ |residual|."""
-    height, width = image.shape
-    integral = np.zeros(width, np.float32)
-    for row in range(height):
-        bright, dark, rest = image[row], expected[row], residual[row]
-        for column in range(width):
-            difference = bright[column] - dark[column]
-            rest[column] = difference
-            integral[column] += abs(difference)
-    total: float = integral.astype(np.float64).sum()
-    return total
-
-
-@njit(cache=True, nogil=True)
-def _smooth(framed: Image, smoothed: Image) -> None:
-    """Fill the smoothed frame (h, w) from a frame with `_REACH` rows of zeros above and below.
-
-    Two means of three pixels are one mean of five with the weights (1 2 3 2 1) / 9. At the first and the last
-    pixel of a line the weight in the middle is 2, because the second mean has only two pixels there.
-    """
-    height, width = smoothed.shape
-    padded = np.zeros(width + 2 * _REACH, np.float32)
-    # Slices with one index in common: a loop with `padded[column + 4]` does not run in SIMD lanes.
-    far_left, left, middle, right, far_right = (
-        padded[:-4],
-        padded[1:-3],
-        padded[2:-2],
-        padded[3:-1],
-        padded[4:],
-    )
-    for row in range(height):
-        far_above, above, here = framed[row], framed[row + 1], framed[row + 2]
-        below, far_below, target = framed[row + 3], framed[row + 4], smoothed[row]
-        at_border = np.float32((row == 0) + (row == height - 1))
-        for column in range(width):
-            beside = _TWO * (above[column] + below[column]) + (_THREE - at_border) * here[column]
-            middle[column] = far_above[column] + far_below[column] + beside
-        for column in range(width):
-            beside = _TWO * (left[column] + right[column]) + _THREE * middle[column]
-            target[column] = _ALL * (far_left[column] + far_right[column] + beside)
-        target[0] -= _ALL * middle[0]
-        target[-1] -= _ALL * middle[-1]
-
-
-@njit(cache=True, nogil=True)
-def _measure(smoothed: Image, centre: Image, weight: Image, found: Values) -> None:
-    """Fill Σ d² and value, row, column of the highest and lowest d = (smoothed - centre) x weight: (7,)."""
-    height, width = smoothed.shape
-    squares = np.zeros(width, np.float32)
-    highest, highest_row = np.full(width, -np.inf, np.float32), np.zeros(width, np.int32)
-    lowest, lowest_row = np.full(width, np.inf, np.float32), np.zeros(width, np.int32)
-    for row in range(height):
-        values, centres, weights, number = smoothed[row], centre[row], weight[row], np.int32(row)
-        for column in range(width):
-            deviation = (values[column] - centres[column]) * weights[column]
-            squares[column] += deviation * deviation
-            if deviation > highest[column]:
-                highest[column], highest_row[column] = deviation, number
-            if deviation < lowest[column]:
-                lowest[column], lowest_row[column] = deviation, number
-    found[0] = squares.astype(np.float64).sum()
-    found[1], found[2], found[3] = _first_highest(highest, highest_row)
-    depth, found[5], found[6] = _first_highest(-lowest, lowest_row)
-    found[4] = -depth
-
-
-@njit(cache=True, nogil=True)
-def _first_highest(highest: Image, rows: NDArray[np.int32]) -> tuple[float, int, int]:
-    """Return value, row and column of the highest of all columns' values: in the first row, then column."""
-    best = 0
-    for column in range(len(highest)):
-        ahead = highest[column] == highest[best] and rows[column] < rows[best]
-        if highest[column] > highest[best] or ahead:
-            best = column
-    return highest[best], rows[best], best

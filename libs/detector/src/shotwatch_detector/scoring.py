@@ -10,7 +10,7 @@ from shotwatch_detector.arrays import Features, Frames, Image, Images, Values
 from shotwatch_detector.engine import Engine
 from shotwatch_detector.frames import ReferenceFrame, normalise
 from shotwatch_detector.patterns import Patterns, learn_patterns, measure_rest
-from shotwatch_detector.residuals import ResidualMap, map_residuals, measure_residuals, smooth
+from shotwatch_detector.residuals import ResidualMap, map_smoothed, measure_residuals
 
 FRAMES_AT_ONCE = 32
 """This many frames and their residuals stay in the processor's cache."""
@@ -28,12 +28,12 @@ class CameraReference:
 
 def learn_camera(frames: Frames, reference: ReferenceFrame, engine: Engine) -> CameraReference:
     """Return the reference data of a camera, from normal frames (n, h, w) and the trained network."""
-    smoothed = [
-        smooth(images - reconstruction)
-        for images, reconstruction, _ in _reconstructed(frames, reference, engine)
+    residuals = [
+        images - reconstruction for images, reconstruction, _ in _reconstructed(frames, reference, engine)
     ]
-    patterns = learn_patterns(normalise(frames, reference).images)
-    return CameraReference(reference, map_residuals(np.concatenate(smoothed)), patterns)
+    count = 1 / reference.peak
+    patterns = learn_patterns(normalise(frames, reference).images, count)
+    return CameraReference(reference, map_smoothed(np.concatenate(residuals), count), patterns)
 
 
 def score_frames(frames: Frames, camera: CameraReference, engine: Engine) -> Features:

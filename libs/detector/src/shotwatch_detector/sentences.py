@@ -7,7 +7,6 @@ from shotwatch_detector.sizes import size_of
 from shotwatch_shots.event import Contribution
 from shotwatch_shots.features.catalogue import INDICATORS
 from shotwatch_shots.features.spec import Indicator
-from shotwatch_shots.vocabulary import AnomalyKind
 
 _LENGTHS = (("years", 8766.0), ("days", 24.0), ("hours", 1.0))
 
@@ -55,14 +54,23 @@ def _distance(size: float, contribution: Contribution, indicator: Indicator) -> 
     side = "above" if size > 0 else "below"
     if indicator.in_unit:
         return " ".join(filter(None, [f"{abs(size):.2g}", contribution.unit, side]))
-    return f"{100 * abs(size):.0f} % {side}"
+    return f"{_percent(abs(size))} {side}"
+
+
+def _percent(share: float) -> str:
+    """Return `12 %`, or `0.2 %` for a share of less than one percent."""
+    percent = 100 * share
+    return f"{percent:.0f} %" if percent >= 1 else f"{percent:.1g} %"
 
 
 def _spot(spot: Contribution, indicator: Indicator, size: float, measured: Mapping[str, float]) -> str:
-    feature = spot.feature
-    side = "above" if indicator.kind is AnomalyKind.HOT_SPOT else "below"
+    side = "below" if spot.feature.endswith("deficit") or spot.feature == "dark_spot" else "above"
+    at = ", ".join(
+        f"{axis} = {measured[position]:.0f}"
+        for axis in ("x", "y")
+        if (position := f"{spot.feature}_{axis}") in measured
+    )
     return (
-        f"{indicator.noun} on {spot.device} at x = {measured[f'{feature}_x']:.0f}, "
-        f"y = {measured[f'{feature}_y']:.0f} px, {100 * size:.0f} % of the peak "
+        f"{indicator.noun} on {spot.device} at {at} px, {_percent(size)} of the peak "
         f"{side} what is usual there"
     )

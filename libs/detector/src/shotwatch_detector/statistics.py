@@ -9,6 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from shotwatch_detector.arrays import Values
+from shotwatch_detector.tails import SURPRISAL_OF_SIDE, Heaviness, Tail, distances_to, fit_tail
 from shotwatch_shots.features.spec import Indicator, Side
 
 FEWEST_TRAINING = 50
@@ -17,28 +18,12 @@ FEWEST_CALIBRATION = 20
 """Fewest calibration shots from which a threshold can be set."""
 SIGMA_OF_MAD = 1.4826
 """Standard deviation over median absolute deviation of a normal distribution."""
-TAIL_SHARES = np.array([0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001])
-"""Points at which the tail is fitted: the deviations that these shares of the shots exceed."""
-FEWEST_BEYOND = 4
-"""Shots that must lie beyond the last of these points: fewer do not determine where it is."""
-TRUSTED_SHARE = 0.02
-"""One shot in a hundred may be an anomaly. Points further out count only where they agree with the tail so
-far.
-"""
-OUTLIER_SURPRISAL = 3.0
-"""Calibration shots that the tail predicts only once in a thousand times their number are treated as
-anomalies.
-"""
-SHAPES = (0.8, 1.5)
-"""Smallest and largest shape of a tail. 1 is exponential. A fit to the tail of a normal distribution between
-1 in 5 and 1 in 1,000 gives 1.5, and its extrapolation has some reserve.
-"""
 SMALLEST_REACH = 2.0
 """Smallest deviation that one shot in a hundred exceeds, in robust standard deviations."""
-RESERVE = 2.0
-"""Divided by the root of the number of shots: the relative reserve added to the length of a measured tail."""
-DECIDING_SURPRISAL = 6.0
-"""Once in a million shots: about here lies the limit between normal and anomalous shots."""
+OF_MEASURED = Heaviness(1.0, 0.15)
+"""Measured features: jitter is about normal."""
+OF_LARGEST = Heaviness(1.35, 0.35)
+"""The largest of many deviations."""
 RUN = 12
 """Number of consecutive shots whose median shows whether the level has shifted."""
 RUN_STEP = 6
@@ -48,29 +33,6 @@ SIGMA_OF_MEDIAN = 1.2533 / np.sqrt(RUN)
 
 DRIFT_RESERVE = 2.0
 """Factor on the smallest reach of run medians: slow drifts move them, and calibration saw only a few."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tail:
-    """The probability that a normal shot deviates by d or more to the side that matters.
-
-    It is P(≥ d) = 100^-(d / reach)^shape.
-
-    This is Weibull's form, which includes normal, exponential and heavier tails.
-    """
-
-    reach: float
-    """Deviation that one shot in a hundred exceeds."""
-    shape: float
-
-    def surprisals(self, distances: Values) -> Values:
-        """Return the surprisal of deviations to that side, ≥ 0: (n,)."""
-        surprisals: Values = 2.0 * (distances / self.reach) ** self.shape
-        return surprisals
-
-    def distance(self, surprisal: float) -> float:
-        """Return the deviation that has this surprisal."""
-        return float(self.reach * (surprisal / 2.0) ** (1 / self.shape))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +51,12 @@ class Baseline:
 
     1 in bundles of releases that did not count them.
     """
+    members: float | None = None
+    """Effective number of statistics of its place that answer the same question
+    (`shotwatch_detector.questions`).
+
+    None in bundles of releases that did not measure it: then each of them counts.
+    """
 
     def deviations(self, values: Values) -> Values:
         """Return (value - centre) / sigma: (n,)."""
@@ -96,8 +64,10 @@ class Baseline:
 
     def surprisals(self, values: Values) -> Values:
         """Return the surprisal of values on the side that matters: (n,); 0 without a value."""
-        distances = _distances(self.deviations(values), self.side)
-        return np.nan_to_num(self.tail.surprisals(distances), nan=0.0)
+        distances = distances_to(self.deviations(values), self.side)
+        surprisals = self.tail.surprisals(distances) + SURPRISAL_OF_SIDE[self.side] * (distances > 0)
+        known: Values = np.nan_to_num(surprisals, nan=0.0)
+        return known
 
     def of_runs(self) -> "Baseline":
         """Return the reference by which the medians of runs are judged."""
@@ -139,64 +109,12 @@ def measure_baseline(
         return None
     deviations = (calibration - centre) / sigma
     medians = medians_of_runs(deviations)
+    known = OF_LARGEST if indicator.spot_size else OF_MEASURED
     return Baseline(
         centre=centre,
         sigma=sigma,
-        tail=fit_tail(_distances(deviations, indicator.side), SMALLEST_REACH),
-        run_tail=fit_tail(
-            _distances(medians, indicator.side), DRIFT_RESERVE * SMALLEST_REACH * SIGMA_OF_MEDIAN
-        ),
+        tail=fit_tail(deviations, indicator.side, SMALLEST_REACH, known),
+        run_tail=fit_tail(medians, indicator.side, DRIFT_RESERVE * SMALLEST_REACH * SIGMA_OF_MEDIAN, known),
         side=indicator.side,
         independent=independent,
     )
-
-
-def fit_tail(distances: Values, smallest_reach: float) -> Tail:
-    """Fit the tail of deviations to one side, ≥ 0.
-
-    The tail is no shorter than measured, and its reserve grows as the number of shots falls. It is fitted
-    first to the inner part of the deviations, then to all that do not contradict the first fit.
-    """
-    inner = _fit(distances, TAIL_SHARES[TAIL_SHARES >= TRUSTED_SHARE], smallest_reach)
-    expected = inner.surprisals(distances) < OUTLIER_SURPRISAL + np.log10(max(len(distances), 1))
-    return _fit(distances[expected], TAIL_SHARES, smallest_reach)
-
-
-def _distances(deviations: Values, side: Side) -> Values:
-    """Return how far deviations are to the side that matters: ≥ 0, NaN where they are NaN."""
-    match side:
-        case Side.BOTH:
-            return np.abs(deviations)
-        case Side.HIGH:
-            return np.maximum(deviations, 0.0)
-        case Side.LOW:
-            return np.maximum(-deviations, 0.0)
-
-
-def _fit(distances: Values, shares: Values, smallest_reach: float) -> Tail:
-    shares = shares[shares * len(distances) >= FEWEST_BEYOND]
-    # With too few shots for any quantile, the tail is the heaviest one with the largest measured reach.
-    if not len(shares):
-        return Tail(max(smallest_reach, float(distances.max(initial=0.0))), SHAPES[0])
-    quantiles, surprisals = np.quantile(distances, 1 - shares), -np.log10(shares)
-    shape = _shape(quantiles, surprisals)
-    # The tail lies at or above all quantiles, and the fit at or above the shortest tail where it decides.
-    reach = float((quantiles * (2.0 / surprisals) ** (1 / shape)).max())
-    reserve = 1 + RESERVE / np.sqrt(len(distances))
-    fitted, shortest = Tail(reach * reserve, shape), Tail(smallest_reach * reserve, SHAPES[1])
-    return max(fitted, shortest, key=lambda tail: tail.distance(DECIDING_SURPRISAL))
-
-
-def _shape(quantiles: Values, surprisals: Values) -> float:
-    """Return the slope of log surprisal over log deviation, limited to `SHAPES`.
-
-    If the values never deviate, or always by the same amount, it is the lightest tail. If there are too few
-    points for a slope, it is the heaviest.
-    """
-    if quantiles[0] == quantiles[-1] and len(quantiles) > 1:
-        return SHAPES[1]
-    deviating = quantiles > 0
-    if np.count_nonzero(deviating) < 2:
-        return SHAPES[0]
-    slope = np.polyfit(np.log(quantiles[deviating]), np.log(surprisals[deviating]), 1)[0]
-    return float(np.clip(slope, *SHAPES))

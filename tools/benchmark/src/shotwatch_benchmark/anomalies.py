@@ -48,32 +48,59 @@ class AnomalyClass:
     """It cannot be injected into a laser with only one frame, because it needs the mean of several frames."""
 
 
-_SHARES = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
-_LOST = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-
 ANOMALIES = (
-    AnomalyClass("hot spot", "amplitude over the peak", Effects(light=hot_spot), _SHARES, Target(0.05, 0.95)),
-    AnomalyClass("dust", "light taken in its middle", Effects(light=dust), (0.02, 0.05, 0.1, 0.2, 0.35, 0.5)),
-    AnomalyClass("fringes", "modulation depth", Effects(light=fringes), _SHARES),
+    AnomalyClass(
+        "hot spot",
+        "amplitude over the peak",
+        Effects(light=hot_spot),
+        (0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1),
+        Target(0.05, 0.95),
+    ),
+    AnomalyClass(
+        "dust", "light taken in its middle", Effects(light=dust), (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+    ),
+    AnomalyClass(
+        "fringes", "modulation depth", Effects(light=fringes), (0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1)
+    ),
     AnomalyClass(
         "clipping",
         "share of the light cut off",
         Effects(light=clipping),
-        (0.001, 0.002, 0.005, 0.01, 0.02, 0.05),
+        (0.00002, 0.00005, 0.0001, 0.001, 0.01, 0.05),
         Target(0.01, 0.95),
     ),
     AnomalyClass(
-        "ghost", "brightness over the beam's", Effects(light=ghost), (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+        "ghost",
+        "brightness over the beam's",
+        Effects(light=ghost),
+        (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.1),
     ),
-    AnomalyClass("saturation", "too much light", Effects(light=saturation), (0.1, 0.2, 0.35, 0.5, 0.75, 1.0)),
-    AnomalyClass("dead pixel", "share of the counts lost", Effects(frames=dead_pixel), _LOST),
-    AnomalyClass("hot pixel", "counts more, over the limit", Effects(frames=hot_pixel), _SHARES),
-    AnomalyClass("dead column", "share of the counts lost", Effects(frames=dead_column), _LOST),
+    AnomalyClass(
+        "saturation", "too much light", Effects(light=saturation), (0.02, 0.03, 0.04, 0.05, 0.1, 0.5, 1.0)
+    ),
+    AnomalyClass(
+        "dead pixel",
+        "share of the counts lost",
+        Effects(frames=dead_pixel),
+        (0.02, 0.04, 0.06, 0.1, 0.2, 0.5, 1.0),
+    ),
+    AnomalyClass(
+        "hot pixel",
+        "counts more, over the limit",
+        Effects(frames=hot_pixel),
+        (0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.2),
+    ),
+    AnomalyClass(
+        "dead column",
+        "share of the counts lost",
+        Effects(frames=dead_column),
+        (0.002, 0.004, 0.006, 0.01, 0.02, 0.1, 1.0),
+    ),
     AnomalyClass(
         "defocus",
         "blur, standard deviation, px",
         Effects(beam=defocus),
-        (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0),
+        (0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 3.0),
         Target(0.5, 0.95),
         needs_mean=True,
     ),
@@ -88,7 +115,11 @@ ANOMALIES = (
         "pointing drift", "px at its end", Effects(beam=pointing_drift), (0.4, 0.6, 0.8, 1.0, 1.6, 2.0)
     ),
     AnomalyClass(
-        "energy drop", "share of the energy lost", Effects(beam=energy_drop), _SHARES, Target(0.1, 0.9)
+        "energy drop",
+        "share of the energy lost",
+        Effects(beam=energy_drop),
+        (0.02, 0.03, 0.035, 0.04, 0.05, 0.1, 0.2),
+        Target(0.1, 0.9),
     ),
     AnomalyClass(
         "energy drift", "share lost at its end", Effects(beam=energy_drift), (0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
@@ -97,18 +128,24 @@ ANOMALIES = (
         "energy disagreement",
         "share lost by energy2",
         Effects(energy2=energy_disagreement),
-        (0.02, 0.05, 0.1, 0.2, 0.3, 0.4),
+        (0.01, 0.02, 0.03, 0.04, 0.05, 0.1, 0.4),
     ),
     AnomalyClass(
-        "low bandwidth", "share of the width lost", Effects(colour=low_bandwidth), _SHARES, Target(0.1, 0.9)
+        "low bandwidth",
+        "share of the width lost",
+        Effects(colour=low_bandwidth),
+        (0.005, 0.01, 0.0125, 0.015, 0.02, 0.05, 0.1, 0.2),
+        Target(0.1, 0.9),
     ),
     AnomalyClass(
         "wavelength shift",
         "px of the line",
         Effects(colour=wavelength_shift),
-        (1.0, 2.0, 3.0, 5.0, 10.0, 30.0),
+        (1.0, 1.5, 2.0, 2.5, 3.0, 5.0, 30.0),
     ),
-    AnomalyClass("spectral hole", "depth", Effects(line=spectral_hole), (0.02, 0.05, 0.1, 0.2, 0.35, 0.5)),
+    AnomalyClass(
+        "spectral hole", "depth", Effects(line=spectral_hole), (0.02, 0.05, 0.1, 0.15, 0.2, 0.35, 0.5)
+    ),
 )
 """Severities are spaced across the noise floor: the lowest is invisible to anybody, the highest visible to
 everybody.

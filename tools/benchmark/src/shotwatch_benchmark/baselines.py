@@ -15,6 +15,7 @@ from shotwatch_detector.frames import ReferenceFrame, make_reference, normalise
 from shotwatch_detector.residuals import smooth
 from shotwatch_physics.wasserstein import Slices, distances_to, equispaced_angles, make_slices
 
+POINTING = ("centroid_x", "centroid_y")
 BEAM_FEATURES = (
     "total_intensity",
     "peak_intensity",
@@ -46,21 +47,22 @@ FRAMES_AT_ONCE = 32
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LargestDeviation:
-    """The largest |z| of some features of the camera, computed from median and median absolute deviation."""
+    """The largest |z| of some features of a device, computed from median and median absolute deviation."""
 
     name: str
+    device: str
     centre: Mapping[str, float]
     sigma: Mapping[str, float]
 
     @classmethod
-    def fit(cls, name: str, observed: Observed, features: Sequence[str]) -> Self:
-        measured = observed.features[CAMERA]
+    def fit(cls, name: str, observed: Observed, features: Sequence[str], device: str = CAMERA) -> Self:
+        measured = observed.features[device]
         centre = {feature: float(np.nanmedian(measured[feature])) for feature in features}
         spread = {f: float(np.nanmedian(np.abs(measured[f] - middle))) for f, middle in centre.items()}
-        return cls(name, centre, {feature: SIGMA_OF_MAD * mad for feature, mad in spread.items()})
+        return cls(name, device, centre, {feature: SIGMA_OF_MAD * mad for feature, mad in spread.items()})
 
     def score(self, observed: Observed) -> Values:
-        measured = observed.features[CAMERA]
+        measured = observed.features[self.device]
         deviations = [np.abs(measured[f] - self.centre[f]) / sigma for f, sigma in self.sigma.items()]
         largest: Values = np.nan_to_num(np.array(deviations)).max(axis=0)
         return largest
@@ -132,6 +134,46 @@ class ComponentsMaximum:
     def score(self, observed: Observed) -> Values:
         smoothed = smooth(self.components.residuals(observed.shots.frames))
         largest: Values = np.abs(smoothed / self.sigma).max(axis=(1, 2)).astype(np.float64)
+        return largest
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ComponentsPixel:
+    """The largest residual of a single pixel, in root mean squares of its residuals."""
+
+    components: PrincipalComponents
+    sigma: NDArray[np.float32]
+    name: str = "PCA residual, single pixel"
+
+    @classmethod
+    def fit(cls, components: PrincipalComponents, frames: Frames) -> Self:
+        residuals = components.residuals(frames[:: max(1, len(frames) // FRAMES_FOR_COMPONENTS)])
+        return cls(components, np.sqrt(np.square(residuals).mean(axis=0)))
+
+    def score(self, observed: Observed) -> Values:
+        residuals = self.components.residuals(observed.shots.frames)
+        largest: Values = np.abs(residuals / self.sigma).max(axis=(1, 2)).astype(np.float64)
+        return largest
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ComponentsColumn:
+    """The column whose mean residual differs most from the median column's, in standard deviations."""
+
+    components: PrincipalComponents
+    sigma: NDArray[np.float32]
+    """Of the mean residual of each column: (w,)."""
+    name: str = "PCA residual, columns"
+
+    @classmethod
+    def fit(cls, components: PrincipalComponents, frames: Frames) -> Self:
+        residuals = components.residuals(frames[:: max(1, len(frames) // FRAMES_FOR_COMPONENTS)])
+        return cls(components, residuals.mean(axis=1).std(axis=0))
+
+    def score(self, observed: Observed) -> Values:
+        columns = self.components.residuals(observed.shots.frames).mean(axis=1) / self.sigma
+        differences = np.abs(columns - np.median(columns, axis=1, keepdims=True))
+        largest: Values = differences.max(axis=1).astype(np.float64)
         return largest
 
 

@@ -9,8 +9,11 @@ from numpy.typing import NDArray
 
 from shotwatch_benchmark.baselines import (
     BEAM_FEATURES,
+    POINTING,
+    ComponentsColumn,
     ComponentsMaximum,
     ComponentsMean,
+    ComponentsPixel,
     Distance,
     Forest,
     LargestDeviation,
@@ -18,7 +21,16 @@ from shotwatch_benchmark.baselines import (
     ReportMetric,
 )
 from shotwatch_benchmark.lasers import Laser
-from shotwatch_benchmark.observing import CAMERA, PLACE, Observed, chunks, observe, together
+from shotwatch_benchmark.observing import (
+    CAMERA,
+    METER,
+    PLACE,
+    SPECTROMETER,
+    Observed,
+    chunks,
+    observe,
+    together,
+)
 from shotwatch_benchmark.scenes import Scene
 from shotwatch_benchmark.scorers import Scorer
 from shotwatch_detector.bundle import Bundle, Origin
@@ -101,9 +113,17 @@ def baselines(learned: Learned, seed: int) -> list[Scorer]:
     return [
         LargestDeviation.fit("total intensity", observed, ("total_intensity",)),
         LargestDeviation.fit("brightest pixel", observed, ("peak_intensity",)),
+        LargestDeviation.fit("pointing", observed, POINTING),
+        LargestDeviation.fit("sharpness", observed, ("sharpness",)),
         LargestDeviation.fit("largest beam feature", observed, BEAM_FEATURES),
+        LargestDeviation.fit("agreement of energies", observed, ("energy_disagreement",), METER),
+        LargestDeviation.fit("bandwidth", observed, ("spectrum_rms_width",), SPECTROMETER),
+        LargestDeviation.fit("centre wavelength", observed, ("spectrum_centroid",), SPECTROMETER),
+        LargestDeviation.fit("spectral hole", observed, ("spectrum_hole_depth",), SPECTROMETER),
         ComponentsMean(components),
         ComponentsMaximum.fit(components, frames),
+        ComponentsPixel.fit(components, frames),
+        ComponentsColumn.fit(components, frames),
         Forest.fit(observed, seed),
         Distance.fit(frames),
     ]

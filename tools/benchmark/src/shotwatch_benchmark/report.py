@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from shotwatch_benchmark.anomalies import BY_NAME
 from shotwatch_benchmark.metrics import ONE_AN_HOUR
-from shotwatch_benchmark.results import BenchmarkResult, ScorerResult, found_at
+from shotwatch_benchmark.results import MOST_OVER_SPECIALIST, BenchmarkResult, ScorerResult, found_at
 from shotwatch_benchmark.scorers import DETECTOR
 
 COLUMNS_OF_PLOTS = 3
@@ -53,6 +53,7 @@ def tables(outcome: BenchmarkResult) -> list[Table]:
         _false_alarms(outcome),
         _targets(outcome),
         *(_recalls(outcome, laser.laser) for laser in outcome.lasers),
+        *(_severities(outcome, laser.laser) for laser in outcome.lasers),
         _comparisons(outcome),
         _scorers(outcome),
         _rules(outcome),
@@ -136,6 +137,22 @@ def _of_detector(anomaly: str, rows: Sequence[ScorerResult]) -> tuple[str, ...]:
         recalls,
         *(_severity(found_at(rows, at)) for at in (0.5, 0.9)),
     )
+
+
+def _severities(outcome: BenchmarkResult, laser: str) -> Table:
+    rows = tuple(
+        (
+            each.anomaly,
+            _severity(each.detector),
+            each.specialist,
+            _severity(each.best),
+            "" if each.ratio is None else f"{each.ratio:.2f}",
+            "yes" if each.met else "NO",
+        )
+        for each in outcome.severities(laser)
+    )
+    columns = ("class", "detector#", "best specialist", "its#", "ratio#", f"at most {MOST_OVER_SPECIALIST:g}")
+    return Table(f"Severity found half of the time on {laser}, at one false alarm an hour", columns, rows)
 
 
 def _comparisons(outcome: BenchmarkResult) -> Table:

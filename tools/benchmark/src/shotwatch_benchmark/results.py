@@ -8,6 +8,12 @@ from shotwatch_benchmark.metrics import RATES, Auroc, FalseAlarms, severity_foun
 from shotwatch_benchmark.rules import RuleResult
 from shotwatch_benchmark.scorers import DETECTOR
 
+MOST_OVER_SPECIALIST = 1.15
+"""Largest severity that the detector may need, over that of the best specialist.
+
+A detector that answers eight questions at the same total rate needs 1.11 times the severity, if each question
+is as good as its specialist.
+"""
 ZERO_TOLERANCE = 0.03
 """Largest difference between 0.50 and the AUROC at severity zero."""
 
@@ -71,6 +77,27 @@ class BaselineComparison:
 
 
 @dataclass(frozen=True, slots=True)
+class SeverityComparison:
+    """The severities of a class of which the detector and the best specialist find half."""
+
+    anomaly: str
+    detector: float | None
+    """None: half of them are found at no severity."""
+    specialist: str
+    best: float | None
+
+    @property
+    def ratio(self) -> float | None:
+        """The detector's over the specialist's; None if either of them never finds half."""
+        return None if self.detector is None or self.best is None else self.detector / self.best
+
+    @property
+    def met(self) -> bool:
+        """Whether no specialist is further ahead than the split over questions costs."""
+        return self.best is None or (self.ratio is not None and self.ratio <= MOST_OVER_SPECIALIST)
+
+
+@dataclass(frozen=True, slots=True)
 class BenchmarkResult:
     """All figures of a run."""
 
@@ -99,6 +126,10 @@ class BenchmarkResult:
     def comparisons(self) -> list[BaselineComparison]:
         """The comparisons for the first laser, by class."""
         return [self._compared(anomaly) for anomaly in self.anomalies()]
+
+    def severities(self, laser: str) -> list[SeverityComparison]:
+        """Return the severities found half of the time on a laser, by class."""
+        return [self._severities(laser, anomaly) for anomaly in self.anomalies(laser)]
 
     def anomalies(self, laser: str | None = None) -> list[str]:
         """Return the classes that were tried on a laser, the first laser by default."""
@@ -138,11 +169,28 @@ class BenchmarkResult:
             "false_positive_rates": list(RATES),
             "lasers": [_of_laser(laser) for laser in self.lasers],
             "targets": [asdict(target) | {"met": target.met} for target in self.targets],
+            "severities": {
+                laser.laser: [
+                    asdict(each) | {"ratio": each.ratio, "met": each.met}
+                    for each in self.severities(laser.laser)
+                ]
+                for laser in self.lasers
+            },
             "comparisons": [asdict(comparison) for comparison in self.comparisons],
             "leaks": [asdict(row) for row in self.leaks],
             "rules": [asdict(rule) for rule in self.rules],
             "rows": [asdict(row) for row in self.rows],
         }
+
+    def _severities(self, laser: str, anomaly: str) -> SeverityComparison:
+        at = {
+            scorer: found_at([row for row in self.of(scorer, laser) if row.anomaly == anomaly], 0.5)
+            for scorer in self.scorers()
+        }
+        own = at.pop(DETECTOR)
+        found = {scorer: severity for scorer, severity in at.items() if severity is not None}
+        best = min(found, key=found.__getitem__, default="none")
+        return SeverityComparison(anomaly, own, best, found.get(best))
 
     def _compared(self, anomaly: str) -> BaselineComparison:
         others = {name: self.mean_recall(name, anomaly) for name in self.scorers() if name != DETECTOR}

@@ -26,7 +26,7 @@ BEAM_FEATURES = (
         "counts",
         (-np.inf, np.inf),
         "Sum of the whole frame above background, without hot pixels.",
-        indicator=Indicator(AnomalyKind.ENERGY, "energy", relative_floor=0.01),
+        indicator=Indicator(AnomalyKind.ENERGY, "energy", relative_floor=0.003),
     ),
     FeatureSpec("peak_intensity", "counts", (-np.inf, np.inf), "Brightest pixel above background."),
     FeatureSpec(
@@ -50,7 +50,7 @@ BEAM_FEATURES = (
         (-np.inf, np.inf),
         f"Column of the centre of light, from 0. {_NO_BEAM}",
         ISO_BEAM,
-        indicator=Indicator(AnomalyKind.POINTING, "beam position in x", floor=0.1, in_unit=True),
+        indicator=Indicator(AnomalyKind.POINTING, "beam position in x", floor=0.03, in_unit=True),
     ),
     FeatureSpec(
         "centroid_y",
@@ -58,7 +58,7 @@ BEAM_FEATURES = (
         (-np.inf, np.inf),
         f"Row of the centre of light, from 0. {_NO_BEAM}",
         ISO_BEAM,
-        indicator=Indicator(AnomalyKind.POINTING, "beam position in y", floor=0.1, in_unit=True),
+        indicator=Indicator(AnomalyKind.POINTING, "beam position in y", floor=0.03, in_unit=True),
     ),
     FeatureSpec(
         "d4sigma_major",
@@ -67,7 +67,7 @@ BEAM_FEATURES = (
         "Beam width along the major axis: four standard deviations of the light above background, within the "
         f"self-convergent rectangle of three beam widths. {_NO_BEAM}",
         ISO_BEAM,
-        indicator=Indicator(AnomalyKind.BEAM_SIZE, "beam size", relative_floor=0.01),
+        indicator=Indicator(AnomalyKind.BEAM_SIZE, "beam size", relative_floor=0.003),
     ),
     FeatureSpec(
         "d4sigma_minor",
@@ -75,7 +75,7 @@ BEAM_FEATURES = (
         (0, np.inf),
         f"Beam width along the minor axis. {_NO_BEAM}",
         ISO_BEAM,
-        indicator=Indicator(AnomalyKind.BEAM_SIZE, "beam size", relative_floor=0.01),
+        indicator=Indicator(AnomalyKind.BEAM_SIZE, "beam size", relative_floor=0.003),
     ),
     FeatureSpec(
         "orientation",
@@ -92,7 +92,7 @@ BEAM_FEATURES = (
         (0, 1),
         f"Minor over major beam width; 1 is circular. {_NO_BEAM} NaN also for light on a single pixel.",
         ISO_BEAM,
-        indicator=Indicator(AnomalyKind.BEAM_SIZE, "ellipticity", floor=0.01, in_unit=True),
+        indicator=Indicator(AnomalyKind.BEAM_SIZE, "ellipticity", floor=0.003, in_unit=True),
     ),
     FeatureSpec("saturated_pixels", "pixels", (0, np.inf), "Pixels at or above the saturation level."),
     FeatureSpec(
@@ -217,7 +217,7 @@ BEAM_FEATURES = (
         (0, np.inf),
         "Share of the squared fluence that lies in structure finer than 3 x 3 pixels, noise included; less "
         f"when the image is out of focus. {_NO_SPOT}",
-        indicator=Indicator(AnomalyKind.BEAM_SIZE, "sharpness", Side.LOW, relative_floor=0.02),
+        indicator=Indicator(AnomalyKind.BEAM_SIZE, "sharpness", Side.LOW, relative_floor=0.005),
     ),
 )
 

@@ -2,8 +2,7 @@
 
 A spectrum that gets narrower raises the peak power above what optics tolerate; one that gets broader does
 not. Features without an indicator are not judged: an orientation has no meaning for a round beam, the
-brightest pixel is noise on top of what `hot_spot` measures, and saturation and the disagreement of a meter
-have rules.
+brightest pixel is noise on top of what `hot_spot` measures, and saturation has a rule.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,7 @@
 """What a model measures of each frame, once there is one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,23 +25,49 @@ def _spot_specs(spot: str, what: str, over: str) -> Iterator[FeatureSpec]:
     yield FeatureSpec(f"{spot}_y", "px", (0, np.inf), f"Row {where}, from 0.", "", SCORED_SHOTS)
 
 
+_PATTERNS = "what the camera's usual patterns explain"
+_BESIDE = "compared with those beside it, of what the camera's usual patterns do not explain"
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """A statistic of what the patterns of a camera leave of a frame."""
+
+    name: str
+    what: str
+    kind: AnomalyKind
+    noun: str
+    axes: Mapping[str, str]
+    """The coordinates of its position, and what each counts."""
+
+
+_AXES = {"x": "Column", "y": "Row"}
 _RESTS = (
-    ("excess", "above", AnomalyKind.HOT_SPOT, "hot spot"),
-    ("deficit", "below", AnomalyKind.PROFILE, "dark spot"),
+    _Rest("excess", f"local excess, above {_PATTERNS}", AnomalyKind.HOT_SPOT, "hot spot", _AXES),
+    _Rest("deficit", f"local deficit, below {_PATTERNS}", AnomalyKind.PROFILE, "dark spot", _AXES),
+    _Rest("pixel_excess", f"excess of one pixel, {_BESIDE}", AnomalyKind.HOT_SPOT, "bright pixel", _AXES),
+    _Rest("pixel_deficit", f"deficit of one pixel, {_BESIDE}", AnomalyKind.PROFILE, "dark pixel", _AXES),
+    *(
+        _Rest(f"{line}_{what}", f"{what} of a {line}, {_BESIDE}", AnomalyKind.PROFILE, f"{noun} {line}", axes)
+        for line, axes in (("column", {"x": "Number"}), ("row", {"y": "Number"}))
+        for what, noun in (("excess", "bright"), ("deficit", "dark"))
+    ),
 )
 
 
-def _rest_specs(name: str, side: str, kind: AnomalyKind, noun: str) -> Iterator[FeatureSpec]:
-    what = f"largest local {name}, {side} what the camera's usual patterns explain"
-    bounds = (-np.inf, np.inf)
-    description = f"{what.capitalize()}, in standard deviations of that pixel."
-    indicator = Indicator(kind, noun, Side.HIGH, floor=0.3, spot_size=f"{name}_size")
-    yield FeatureSpec(name, "σ", bounds, description, "", SCORED_SHOTS, indicator)
+def _rest_specs(rest: _Rest) -> Iterator[FeatureSpec]:
+    name, what, bounds = rest.name, f"largest {rest.what}", (-np.inf, np.inf)
+    indicator = Indicator(rest.kind, rest.noun, Side.HIGH, floor=0.1, spot_size=f"{name}_size")
+    yield FeatureSpec(
+        name, "σ", bounds, f"{what.capitalize()}, in standard deviations there.", "", SCORED_SHOTS, indicator
+    )
     yield FeatureSpec(
         f"{name}_size", "", bounds, f"Size of the {what}, as a share of the peak.", "", SCORED_SHOTS
     )
-    yield FeatureSpec(f"{name}_x", "px", (0, np.inf), f"Column of the {what}, from 0.", "", SCORED_SHOTS)
-    yield FeatureSpec(f"{name}_y", "px", (0, np.inf), f"Row of the {what}, from 0.", "", SCORED_SHOTS)
+    for axis, counted in rest.axes.items():
+        yield FeatureSpec(
+            f"{name}_{axis}", "px", (0, np.inf), f"{counted} of the {what}, from 0.", "", SCORED_SHOTS
+        )
 
 
 SCORES = (
@@ -91,5 +118,5 @@ SCORES = (
         SCORED_SHOTS,
         indicator=EXPLAINS,
     ),
-    *(spec for rest in _RESTS for spec in _rest_specs(*rest)),
+    *(spec for rest in _RESTS for spec in _rest_specs(rest)),
 )

@@ -13,7 +13,7 @@ SPECTRUM_FEATURES = (
         "counts",
         (-np.inf, np.inf),
         "Sum of all samples. Like every spectrum feature NaN when a sample is not a finite number.",
-        indicator=Indicator(AnomalyKind.SPECTRUM, "light in the spectrum", relative_floor=0.01),
+        indicator=Indicator(AnomalyKind.SPECTRUM, "light in the spectrum", relative_floor=0.003),
     ),
     FeatureSpec("spectrum_peak", "counts", (-np.inf, np.inf), "Largest sample."),
     FeatureSpec(
@@ -21,7 +21,7 @@ SPECTRUM_FEATURES = (
         "px",
         (-np.inf, np.inf),
         f"Mean position, weighted by intensity. {_AXIS_UNIT} NaN unless the sum is positive.",
-        indicator=Indicator(AnomalyKind.WAVELENGTH, "centre wavelength", floor=0.5, in_unit=True),
+        indicator=Indicator(AnomalyKind.WAVELENGTH, "centre wavelength", floor=0.1, in_unit=True),
     ),
     FeatureSpec(
         "spectrum_rms_width",
@@ -29,7 +29,7 @@ SPECTRUM_FEATURES = (
         (0, np.inf),
         "Standard deviation of the position, weighted by intensity; sensitive to a pedestal. "
         f"{_AXIS_UNIT} NaN unless the sum is positive and negative samples leave a positive variance.",
-        indicator=Indicator(AnomalyKind.BANDWIDTH, "bandwidth", Side.LOW, relative_floor=0.01),
+        indicator=Indicator(AnomalyKind.BANDWIDTH, "bandwidth", Side.LOW, relative_floor=0.002),
     ),
     FeatureSpec(
         "spectrum_fwhm",
@@ -38,7 +38,7 @@ SPECTRUM_FEATURES = (
         "Full width at half maximum: distance between the outermost crossings of half the peak, interpolated "
         "linearly; a hole or a second hump inside does not shorten it. "
         f"{_AXIS_UNIT} NaN when the peak is not positive or a crossing lies outside the spectrum.",
-        indicator=Indicator(AnomalyKind.BANDWIDTH, "bandwidth", Side.LOW, relative_floor=0.01),
+        indicator=Indicator(AnomalyKind.BANDWIDTH, "bandwidth", Side.LOW, relative_floor=0.002),
     ),
     FeatureSpec(
         "spectrum_width_e2",
@@ -69,7 +69,7 @@ SPECTRUM_FEATURES = (
             AnomalyKind.SPECTRUM,
             "depth of the deepest hole in the spectrum",
             Side.HIGH,
-            floor=0.005,
+            floor=0.002,
             in_unit=True,
         ),
     ),

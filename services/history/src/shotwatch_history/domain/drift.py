@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from shotwatch_detector.statistics import Baseline
 from shotwatch_shots.drift import Drift, FeatureDrift
+from shotwatch_shots.features.severities import least_deviation
 from shotwatch_shots.vocabulary import Severity
 
 Values = NDArray[np.float64]
@@ -45,8 +46,12 @@ def measure_drift(
 
 def shifted(drift: Drift) -> dict[str, FeatureDrift]:
     """Return the features whose shift matters, the largest shift first."""
-    far = {name: of for name, of in drift.features.items() if abs(of.shift) >= MATTERS}
+    far = {name: of for name, of in drift.features.items() if _matters(name, of)}
     return dict(sorted(far.items(), key=lambda item: -abs(item[1].shift)))
+
+
+def _matters(name: str, of: FeatureDrift) -> bool:
+    return abs(of.shift) >= MATTERS and abs(of.median - of.centre) >= least_deviation(name, of.centre)
 
 
 def severity_of(shift: float) -> Severity:

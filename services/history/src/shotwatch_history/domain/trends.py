@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from shotwatch_physics.history import ChangePoint, against_own_past, change_points
 from shotwatch_shots.device_kinds import DeviceKind
-from shotwatch_shots.features.catalogue import FEATURE_SPECS, INDICATORS
+from shotwatch_shots.features.catalogue import FEATURE_SPECS
+from shotwatch_shots.features.severities import least_deviation
 from shotwatch_shots.pulses import instant
 from shotwatch_shots.vocabulary import Severity
 
@@ -29,7 +30,7 @@ WATCHED: Mapping[DeviceKind, tuple[str, ...]] = {
 SURE = 0.999
 """Minimum confidence of a change point that is reported: noise exceeds it in one series in a thousand."""
 MATTERS = 3.0
-"""Minimum change that matters, in a feature's smallest standard deviations (`INDICATORS`)."""
+"""Minimum change that matters, in multiples of the smallest deviation of a feature that is an event."""
 CLEAR = 3.0
 """Minimum change for a warning, in multiples of the minimum change that matters."""
 
@@ -82,15 +83,10 @@ def find_shift(device: str, feature: str, times: Times, values: Values) -> Shift
         values: in the feature's unit; NaN where nothing was measured.
     """
     for change in change_points(times, values):
-        weight = abs(change.after - change.before) / _what_matters(feature, change)
+        weight = abs(change.after - change.before) / (MATTERS * least_deviation(feature, change.before))
         if change.confidence > SURE and weight > 1:
             return _shift(device, feature, change, weight, values[times < change.time_ms])
     return None
-
-
-def _what_matters(feature: str, change: ChangePoint) -> float:
-    indicator = INDICATORS[feature]
-    return MATTERS * max(indicator.floor, indicator.relative_floor * abs(change.before))
 
 
 def _shift(device: str, feature: str, change: ChangePoint, weight: float, past: Values) -> Shift:

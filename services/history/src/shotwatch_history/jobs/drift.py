@@ -12,7 +12,7 @@ from shotwatch_common.promoted import download_promoted
 from shotwatch_common.promotion_audit import UnprovenPromotion, proven
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_detector.bundle import read_baselines
-from shotwatch_detector.decision import DeviceBaselines
+from shotwatch_detector.columns import DeviceBaselines
 from shotwatch_history.domain.drift import measure_drift, shifted
 from shotwatch_history.events import drift_event_of
 from shotwatch_history.settings import HistorySettings

@@ -1,5 +1,6 @@
 """Calibration: the references and thresholds of the features and scores of every device."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 
 from shotwatch_detector.arrays import Features
@@ -10,10 +11,8 @@ from shotwatch_detector.scoring import CameraReference, learn_camera, score_fram
 from shotwatch_detector.statistics import Baseline, measure_baseline
 from shotwatch_shots.features.catalogue import INDICATORS
 from shotwatch_training.domain.history import History
+from shotwatch_training.domain.members import DeviceBaselines, DeviceValues, with_members
 from shotwatch_training.domain.split import TimeSplit
-
-DeviceBaselines = dict[str, dict[str, Baseline]]
-"""Device → feature or score → its reference."""
 
 
 def learn_cameras(
@@ -39,10 +38,12 @@ def learn_baselines(
     """
     independent = _independent_shots(history, cameras)
     baselines: DeviceBaselines = {}
+    measured: dict[str, list[DeviceValues]] = defaultdict(list)
     for place in history.places:
         for device, features in place.features.items():
             past, later = split.reference_shots(place.times), split.calibration_shots(place.times)
             baselines[device] = _of_device(features, past, later, independent[device])
+            measured[device].append(DeviceValues.part(device, place.times, features, later))
     for camera in history.cameras:
         if camera.device in cameras:
             scores = score_frames(camera.frames, cameras[camera.device], engine)
@@ -50,6 +51,9 @@ def learn_baselines(
             baselines.setdefault(camera.device, {}).update(
                 _of_device(scores, unlearned, later, independent[camera.device])
             )
+            measured[camera.device].append(DeviceValues.part(camera.device, camera.times, scores, later))
+    for place in history.places:
+        baselines |= with_members(baselines, [each for device in place.features for each in measured[device]])
     return baselines
 
 
