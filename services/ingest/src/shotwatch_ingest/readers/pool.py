@@ -1,8 +1,14 @@
 """Reading of files of unknown origin in disposable processes, to protect the service and other files.
 
-A reader that crashes, or exceeds its limits of time or memory, is replaced. A file that took too long is
-rejected at once. Any other failed file is tried once more in a fresh process, because the machine may have
-been at fault, and then rejected; both tries share the CPU time of one file. Other files are read meanwhile.
+A reader that crashes, or exceeds its limits of time or memory, is replaced. What becomes of its file, in this
+order:
+
+- It used up its CPU time: it is rejected at once.
+- Its reader ran out of time while it waited for a processor: the machine is at fault, and it is retried later.
+- Any other failed file is tried once more in a fresh process, because the machine may have been at fault, and
+  then rejected. A reader that did nothing until its time ran out counts as such.
+
+All tries share the CPU time of one file. Other files are read meanwhile.
 """
 
 import asyncio
@@ -13,6 +19,8 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 from time import monotonic
 from types import TracebackType
 from typing import Self
@@ -109,7 +117,8 @@ class ReaderPool:
 
         Raises:
             Reject: a fault of the file, with its reason (CRASHES_READER and TOO_SLOW among them).
-            Retry: a fault of the machine: no reader starts, or there is no room for the blocks.
+            Retry: a fault of the machine: no reader starts, or gets a processor, or there is no room for the
+                blocks.
             Bug: a fault of this program.
         """
         request = (name, key, latest_ms)
@@ -117,7 +126,7 @@ class ReaderPool:
         try:
             outcome = await self._attempt(request, workspace, cpu_time)
         except _Mishap as mishap:
-            if mishap.reason is FileReason.TOO_SLOW or cpu_time.left <= 0:
+            if mishap.final or cpu_time.left <= 0:
                 raise Reject(mishap.reason, f"{key}: the reader {mishap}") from mishap
             outcome = await self._attempt_again(request, workspace, cpu_time)
         match outcome:
@@ -148,7 +157,7 @@ class ReaderPool:
         try:
             if reader is None or fresh:
                 reader = await self._replaced(reader)
-            with cpu_time.taken() as left:
+            with cpu_time.taken(reader) as left:
                 outcome = await reader.ask(request, workspace, left, self._seconds_per_file)
             self._require_possible(outcome, request, workspace)
             # One that claims a failure would otherwise get the same file again, and all others.
@@ -196,25 +205,38 @@ class _CpuTime:
         self.left = seconds
 
     @contextmanager
-    def taken(self) -> Iterator[float]:
-        """Yield what is left, for one attempt, and charge the attempt for its wall-clock time.
+    def taken(self, reader: "_Reader") -> Iterator[float]:
+        """Yield what is left, for one attempt of a reader, and charge the attempt for its CPU time.
 
-        A reader that died does not report its CPU time. That is no more than the wall-clock time, because a
-        reader can start no threads.
+        That of a reader that died is not known, and its wall-clock time is charged. The CPU time is no more
+        than that, because a reader can start no threads.
         """
-        start = monotonic()
+        start, before = monotonic(), reader.usage()
         try:
             yield self.left
         finally:
-            self.left -= monotonic() - start
+            after = reader.usage()
+            self.left -= after.running - before.running if before and after else monotonic() - start
+
+
+@dataclass(frozen=True, slots=True)
+class _Usage:
+    """How long a process has used a processor, and waited for one, in seconds."""
+
+    running: float
+    waiting: float
 
 
 class _Mishap(Exception):
-    """A failure of a reader at a file; the message continues the words `the reader …`."""
+    """A failure of a reader at a file; the message continues the words `the reader …`.
 
-    def __init__(self, reason: FileReason, message: str) -> None:
+    After a final one, the file is not tried again.
+    """
+
+    def __init__(self, reason: FileReason, message: str, *, final: bool = False) -> None:
         super().__init__(message)
         self.reason = reason
+        self.final = final
 
 
 class _Reader:
@@ -269,13 +291,17 @@ class _Reader:
 
         Raises:
             _Mishap: the reader died, or exceeded its limits of time or memory.
+            Retry: the machine gave it no processor for most of the time.
         """
+        before = self.usage()
         try:
             async with asyncio.timeout(seconds):
                 pickled = [pickle.dumps(cpu_seconds_left), pickle.dumps(request)]
                 socket.send_fds(self._requests, pickled, [workspace.image, workspace.blocks])
                 outcome = outcomes.validate_json(await self._reply())
         except TimeoutError as error:
+            _, key, _ = request
+            self._require_processor(key, before, seconds)
             raise _Mishap(FileReason.TOO_SLOW, f"took longer than {seconds:g} s") from error
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             raise await self._end_reason() from error
@@ -284,6 +310,21 @@ class _Reader:
         if isinstance(outcome, Failed) and outcome.cause == "memory":
             raise _Mishap(FileReason.TOO_LARGE, outcome.detail)
         return outcome
+
+    def usage(self) -> _Usage | None:
+        """Return what it has used since its start, or None if it is no more, or the kernel does not count it."""
+        try:
+            running, waiting, _ = Path(f"/proc/{self._process.pid}/schedstat").read_text().split()
+        except (OSError, ValueError):
+            return None
+        return _Usage(int(running) / 1e9, int(waiting) / 1e9)
+
+    def _require_processor(self, key: str, before: _Usage | None, seconds: float) -> None:
+        """Raise Retry if since `before`, `seconds` ago, it has waited for a processor for most of the time."""
+        after = self.usage()
+        waited = after.waiting - before.waiting if before and after else 0.0
+        if waited > seconds / 2:
+            raise Retry(f"{key}: the reader waited for a processor for {waited:.1f} of {seconds:g} s")
 
     async def end(self) -> None:
         self._requests.close()
@@ -302,6 +343,6 @@ class _Reader:
     async def _end_reason(self) -> _Mishap:
         code = await self._process.wait()
         if code == -signal.SIGPROF:
-            return _Mishap(FileReason.TOO_SLOW, "took more CPU time than a file of its size may")
+            return _Mishap(FileReason.TOO_SLOW, "took more CPU time than a file of its size may", final=True)
         cause = f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         return _Mishap(FileReason.CRASHES_READER, cause)
