@@ -5,7 +5,7 @@ PYPROJECTS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml tools/*
 MINIO := v0.0.0-20260212201848-7aac2a2c5b7c
 SOURCES := libs services tools cli client tests deploy scripts
 
-.PHONY: help setup demo test test-fast test-minio chaos fuzz fuzz-stack lint format bench-facility bench-detect lock schemas settings services sbom audit broker-accounts metrics structure english dashboards clean
+.PHONY: help setup demo test test-fast test-minio chaos fuzz fuzz-stack lint format bench-facility bench-detect lock schemas settings services sbom audit broker-accounts metrics structure english screenshots dashboards clean
 
 help:  ## List what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -78,6 +78,9 @@ broker-accounts: setup  ## Write docs/broker-accounts.md: what each account of t
 
 metrics: setup  ## Write docs/metrics.md
 	@$(BIN)/python scripts/metrics.py
+
+screenshots: setup  ## Write the pictures of the page /search to docs
+	@SCREENSHOTS=docs $(BIN)/pytest tests/integration/test_query_page.py -k fits_each_screen
 
 notebook: setup  ## Write docs/researchers.ipynb from docs/researchers.md
 	@$(BIN)/python scripts/notebook.py

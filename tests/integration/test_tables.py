@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from shotwatch_embedded.description import running_stacks
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_simulator.simulation import Simulation, simulate
+from shotwatch_tables.manifest import day_start
 
 from .conftest import FAULTS, Running
 from .test_cli import shotwatch
@@ -28,7 +29,9 @@ SERIES = ShotSeries.parse("LA-FSD-00-1s")
 START = datetime(2024, 11, 11, 8, 59, 57, tzinfo=UTC)
 """Three seconds before the end of an hour, on a day of which no other test has shots."""
 LENGTH = timedelta(seconds=7)
-DAY_MS = epoch_ms(datetime(2024, 11, 11, tzinfo=UTC))
+ANOTHER_DAY = START + timedelta(days=1)
+STEPS = ("after_note", "after_table_check", "after_table_file", "after_manifest", "after_hour")
+"""The points between two effects of the compaction, in their order."""
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "day-tables.md"
 
 
@@ -38,19 +41,19 @@ def simulated(running: Running, series: str, start: datetime, folder: Path) -> l
     return list(simulate(Simulation(running.facility, (expected,), start, LENGTH), folder))
 
 
-async def rows(running: Running) -> list[dict[str, Any]]:
-    """Return the shots of the files that the manifest names."""
+async def rows(running: Running, start: datetime = START) -> list[dict[str, Any]]:
+    """Return the shots of the files that the manifest of a day names."""
     store = TableStore(running.store, running.settings.table_bucket)
     found = []
-    for file in (await store.manifest(SERIES.place, DAY_MS)).files:
+    for file in (await store.manifest(SERIES.place, day_start(epoch_ms(start)))).files:
         data = await running.store.get(running.settings.table_bucket, file.key)
         found += pq.read_table(io.BytesIO(data)).to_pylist()
     return found
 
 
-async def shots_of(api: httpx.AsyncClient) -> dict[str, dict[str, Any]]:
+async def shots_of(api: httpx.AsyncClient, start: datetime) -> dict[str, dict[str, Any]]:
     """Return what the REST API has of each shot."""
-    span = {"from": START.isoformat(), "to": (START + LENGTH).isoformat(), "place": str(SERIES.place)}
+    span = {"from": start.isoformat(), "to": (start + LENGTH).isoformat(), "place": str(SERIES.place)}
     page = (await api.get("/api/v1/shots", params=span)).json()
     return {each["id"]: (await api.get(f"/api/v1/shots/{each['id']}")).json() for each in page["shots"]}
 
@@ -92,9 +95,9 @@ async def api(running: Running) -> Any:
         yield client
 
 
-async def all_agree(running: Running, api: httpx.AsyncClient) -> bool:
+async def all_agree(running: Running, api: httpx.AsyncClient, start: datetime = START) -> bool:
     """Return whether the table has each shot of the REST API once, with the same content, and no other."""
-    found, shots = await rows(running), await shots_of(api)
+    found, shots = await rows(running, start), await shots_of(api, start)
     return (
         bool(shots)
         and sorted(row["shot"] for row in found) == sorted(shots)
@@ -109,36 +112,88 @@ async def reprocess(running: Running) -> None:
     assert result.exit_code == 0, result.stderr
 
 
+async def revisions(running: Running) -> dict[str, int]:
+    return {row["shot"]: row["revision"] for row in await rows(running)}
+
+
+async def replaced(running: Running, before: dict[str, int]) -> bool:
+    """Return whether the table has the same shots, each at a newer revision."""
+    now = await revisions(running)
+    return now.keys() == before.keys() and all(now[shot] > before[shot] for shot in now)
+
+
 async def test_the_table_is_what_the_api_returns_and_reprocessing_replaces_it(
     running: Running, recorded: Sequence[Path], api: httpx.AsyncClient
 ) -> None:
     await until(lambda: all_agree(running, api), "a table of all shots")
-    before = {row["shot"]: row["revision"] for row in await rows(running)}
+    before = await revisions(running)
     assert len(before) == LENGTH.seconds
     await reprocess(running)
-
-    async def replaced() -> bool:
-        now = {row["shot"]: row["revision"] for row in await rows(running)}
-        return now.keys() == before.keys() and all(now[shot] > before[shot] for shot in now)
-
-    await until(replaced, "a table of the new revisions", seconds=60)
+    await until(lambda: replaced(running, before), "a table of the new revisions", seconds=60)
     await until(lambda: all_agree(running, api), "a table that agrees")
 
 
-@pytest.mark.parametrize("point", ["after_table_file", "after_manifest", "after_hour"])
+@pytest.mark.parametrize("step", STEPS)
 async def test_a_writer_that_dies_loses_no_shot_and_doubles_none(
-    running: Running, recorded: Sequence[Path], api: httpx.AsyncClient, point: str
+    running: Running, recorded: Sequence[Path], api: httpx.AsyncClient, step: str
 ) -> None:
     await until(lambda: all_agree(running, api), "a table of all shots")
-    armed = running.stack.folder / FAULTS / f"history.{point}"
-    armed.touch()
+    before = await revisions(running)
+    armed = arm(running, step)
     await reprocess(running)
-
-    async def died() -> bool:
-        return not armed.exists()
-
-    await until(died, "a death of history")
+    await until(died_at(armed), "a death of history")
+    await until(lambda: replaced(running, before), "a table of the new revisions")
     await until(lambda: all_agree(running, api), "a table that agrees")
+
+
+def arm(running: Running, step: str) -> Path:
+    """Let history die when it next reaches a step; return what is removed then."""
+    armed = running.stack.folder / FAULTS / f"history.{step}"
+    armed.touch()
+    return armed
+
+
+def died_at(armed: Path) -> Callable[[], Awaitable[bool]]:
+    async def died() -> bool:
+        return not await asyncio.to_thread(armed.exists)
+
+    return died
+
+
+@pytest.fixture(scope="module")
+async def late(running: Running, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file of one device, not uploaded yet. Those of the others are; history dies at each step."""
+    *files, late = simulated(running, str(SERIES), ANOTHER_DAY, tmp_path_factory.mktemp("late"))
+    for step in STEPS:
+        arm(running, step)
+    await running.upload(*files)
+    return late
+
+
+@pytest.mark.timeout(600)  # history starts six times, after longer and longer pauses
+async def test_a_writer_that_dies_at_each_step_of_the_first_table_loses_no_shot(
+    running: Running, late: Path, api: httpx.AsyncClient
+) -> None:
+    for step in STEPS:
+        await until(died_at(running.stack.folder / FAULTS / f"history.{step}"), f"a death {step}")
+    await until(lambda: all_agree(running, api, ANOTHER_DAY), "a table that agrees")
+    found = await rows(running, ANOTHER_DAY)
+    assert len(found) == LENGTH.seconds
+    assert not any(row["complete"] for row in found)
+
+
+async def test_a_late_file_shows_within_a_minute(
+    running: Running, late: Path, api: httpx.AsyncClient
+) -> None:
+    await until(lambda: all_agree(running, api, ANOTHER_DAY), "a table that agrees")
+
+    async def is_complete() -> bool:
+        found = await rows(running, ANOTHER_DAY)
+        return all(row["complete"] for row in found)
+
+    await running.upload(late)
+    await until(is_complete, "a table with the late file", seconds=60)
+    assert await all_agree(running, api, ANOTHER_DAY)
 
 
 async def test_the_examples_of_the_guide_run_as_they_are_written(

@@ -194,6 +194,33 @@ async def test_whatever_fails_a_revision_replaces_its_shot(
     assert in_order(steps, done), done
 
 
+async def for_hours(world: World) -> None:
+    """Run history, and again when the files that were replaced are no longer needed, until all is checked."""
+    for _ in range(3):
+        await history(world)
+        world.now_s += HOUR_S
+
+
+async def test_whatever_fails_a_file_that_was_replaced_is_removed(
+    tabled: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check of the file that was noted when it was written is long done."""
+    monkeypatch.setattr(service, "LedgerWatch", NoLedger)
+    start = await after(later(tabled, HOUR_S / 86_400), history)
+    assert not [each for each in start.documents("tables") if each.get("what") == "file"]
+    await revise(start, 12.5)
+    done = await survived_every_fault(start, for_hours)
+    assert [effect for effect in done if effect.startswith("remove tables/")], done
+
+
+async def test_whatever_fails_an_old_day_is_deleted(tabled: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for job in ("LedgerWatch", "ShotRetention"):
+        monkeypatch.setattr(service, job, NoLedger)
+    done = await survived_every_fault(later(tabled, 366), for_hours)
+    removed = [effect for effect in done if effect.startswith("remove tables/")]
+    assert [effect.endswith(".json") for effect in removed] == [True, False], done
+
+
 def in_order(steps: list[str], done: object) -> bool:
     """Return whether the effects begin with these texts, in this order, with others in between."""
     remaining = iter(done if isinstance(done, list) else [])

@@ -490,6 +490,25 @@ def test_the_newest_shots_take_no_more_pages_than_they_need() -> None:
     assert [each.query["limit"] for each in server.asked] == ["2"]
 
 
+@pytest.mark.parametrize("asked", ["shots", "shots by value", "events"])
+def test_a_server_whose_pages_are_empty_for_ever_is_left(monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
+    monkeypatch.setattr("shotwatch_client.pages.MOST_EMPTY_PAGES", 5)
+    empty = {
+        "shots": Reply({"shots": [], "next": "more"}),
+        "shots by value": arrow([], "more"),
+        "events": Reply({"events": [], "last": 1, "more": True, "reset": False}),
+    }
+    with serving(turns(empty[asked])) as server, server.client() as client:
+        ask = {
+            "shots": lambda: client.shots("LA", START, END),
+            "shots by value": lambda: client.shots("LA", START, END, where="true"),
+            "events": lambda: list(client.events(since=0, follow=False)),
+        }
+        with pytest.raises(UnexpectedAnswer, match="pages have no rows"):
+            ask[asked]()
+    assert len(server.asked) == 6
+
+
 # Frames and spectra.
 
 FRAMES = np.arange(30 * 2 * 3, dtype=np.uint16).reshape(30, 2, 3)

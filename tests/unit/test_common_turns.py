@@ -10,8 +10,7 @@ from threading import Event, Lock
 import pytest
 
 from shotwatch_common import turns as module
-from shotwatch_common.priority import NICENESS
-from shotwatch_common.turns import Turns, Urgency, usable_cores
+from shotwatch_common.turns import NICENESS, Turns, Urgency, usable_cores
 
 SMALL, LARGE, IDLE = Urgency.SMALL, Urgency.LARGE, Urgency.IDLE
 

@@ -24,8 +24,8 @@ import pytest
 
 from shotwatch_common.blocks import read_block, write_block
 from shotwatch_common.facility_file import load_facility
-from shotwatch_common.priority import NICENESS
 from shotwatch_common.settings import SettingsError
+from shotwatch_common.turns import NICENESS
 from shotwatch_ingest.domain.snapshot import read_snapshot
 from shotwatch_ingest.readers import process as reader_process
 from shotwatch_ingest.readers import verification
@@ -286,13 +286,14 @@ async def test_a_file_at_which_two_readers_do_nothing_is_rejected():
 
 
 async def test_a_reader_that_the_machine_halted_once_is_a_hiccup():
+    of_others = reader_processes()
     async with ReaderPool(FACILITY, processes=1, seconds_per_file=5) as pool:
-        [halted] = await idle_reader(pool)
+        [halted] = reader_processes() - of_others
         os.kill(halted, signal.SIGSTOP)
 
         assert await read(pool, GOOD)
 
-        assert await idle_reader(pool) != {halted}
+        assert halted not in reader_processes()
 
 
 @contextmanager
@@ -315,16 +316,17 @@ def starved(process: int) -> Iterator[None]:
 async def test_a_machine_that_gives_a_reader_no_processor_is_not_the_files_fault():
     """What the reader has to do takes a second of CPU time, of the five that it may use."""
     work = "(t := __import__('time').process_time, end := t() + 1, all(t() < end for _ in iter(int, 1)))"
+    of_others = reader_processes()
     async with ReaderPool(FACILITY, processes=1, seconds_per_file=3) as pool:
-        [reader] = await idle_reader(pool)
+        [reader] = reader_processes() - of_others
         with (
             starved(reader),
             pytest.raises(Retry, match=f"{KEY}: the reader waited for a processor for .* of 3 s"),
         ):
             await read(pool, GOOD, name=Saboteur(work))
 
-        assert await read(pool, GOOD, name=Saboteur("None"))
-        assert await idle_reader(pool) != {reader}
+        assert reader not in reader_processes()
+        assert await read(pool, GOOD)
 
 
 async def test_a_file_that_takes_too_much_memory_is_rejected():
@@ -387,12 +389,14 @@ async def test_a_file_that_used_up_its_cpu_time_is_not_tried_again(
     assert saboteur.attempts == 1
 
 
-async def test_a_file_that_takes_too_much_cpu_time_is_rejected_at_once(pool: ReaderPool):
+async def test_a_file_that_takes_too_much_cpu_time_is_rejected_at_once(
+    pool: ReaderPool, monkeypatch: pytest.MonkeyPatch
+):
     limit = await report(pool, CPU_TIME_LEFT)
     assert limit == pytest.approx(5, abs=0.1), "for a small file"
-    impatient = f"__import__('signal').setitimer(__import__('signal').ITIMER_PROF, 0.05), {COMPUTE.code}"
+    monkeypatch.setattr("shotwatch_ingest.readers.pool.cpu_seconds", lambda _size: 0.05)
 
-    rejected = await rejection(pool, GOOD, name=OnceSaboteur(impatient))
+    rejected = await rejection(pool, GOOD, name=OnceSaboteur(COMPUTE.code))
 
     assert rejected.reason == FileReason.TOO_SLOW
     assert "took more CPU time than a file of its size may" in rejected.detail
@@ -632,7 +636,7 @@ async def test_a_reader_whose_answer_is_not_awaited_is_replaced():
 
 
 @pytest.mark.parametrize("yielding", [False, True])
-async def test_readers_yield_the_cores_where_they_are_told_to(yielding: bool):
+async def test_readers_yield_the_cores_if_they_are_meant_to(yielding: bool):
     others = reader_processes()
     async with ReaderPool(FACILITY, processes=1, yielding=yielding):
         [reader] = reader_processes() - others

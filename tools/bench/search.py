@@ -5,15 +5,16 @@
 The files are those of a camera place at 10 Hz, one for each hour, with all its columns. The features of one
 camera and the score have values, with a slow drift, so that some files have no match. The files are made
 once, under `build/bench-tables`, and lie in an embedded store as those of ten places: the same files, by
-hard links. `query` reads them from the store; polars reads them from the disk. CPU times are those of this
-process and of the store.
+hard links. They are searched as `query` does, from the store, and by polars from the disk: a day and all
+days, three times each; all ten places a day. CPU times are those of this process and of the store.
 """
 
 import asyncio
 import os
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -53,8 +54,10 @@ SCHEMA = ShotTableSchema.of(LASER, PLACE).arrow
 FILLED = ("LA_A1_11_Camera_1_Camera_1.", "score")
 X = "LA_A1_11_Camera_1_Camera_1.centroid_x"
 KINDS = {X: ValueKind.NUMBER, "score": ValueKind.NUMBER}
-RETURNED = pa.schema([("shot", pa.string()), ("time", SCHEMA.field("time").type), (X, pa.float32())])
-SEARCH = TableSearch(START + 60_000, START + DAYS * DAY_MS, "100ms", PERIOD_MS)
+RETURNED = pa.schema([SCHEMA.field(name) for name in ("shot", "time", X)])
+OF_ALL = pa.schema([SCHEMA.field(name) for name in ("shot", "time", "score")])
+BENCH_PLACES = [each.place for each in LASER.places if each.interval == "100ms"][:PLACES]
+TURNS = 3
 RARE, COMMON = f"{X} > 104.2", f"{X} * 2 > 208.4"
 NOT_STARTED = {
     "SHOTWATCH_BROKER_URL": "amqp://nobody",
@@ -128,7 +131,7 @@ def an_hour(hour: int) -> pa.Table:
 
 async def publish(tables: TableStore, made: list[TableFile], source: Path, bucket: Path) -> None:
     """Make the files the tables of ten places, by hard links in the folder of the store."""
-    for place in [each.place for each in LASER.places if each.interval == "100ms"][:PLACES]:
+    for place in BENCH_PLACES:
         manifests: dict[int, DayManifest] = {}
         for each in made:
             day = day_start(each.start)
@@ -141,31 +144,55 @@ async def publish(tables: TableStore, made: list[TableFile], source: Path, bucke
 
 
 async def measure(tables: ShotTables, store: int, paths: list[Path]) -> None:
-    for where in (RARE, COMMON):
-        search = TableSearch(SEARCH.start_ms, SEARCH.end_ms, "100ms", PERIOD_MS, parse_filter(where, KINDS))
-        await timed(f"where {where}", store, partial(rows_of, tables, search))
+    for days in dict.fromkeys((1, DAYS)):
+        print(f"{days} days, CPU s + of the store | wall s, {TURNS} times:")
+        for name, run in searches(tables, days).items():
+            await timed(name, store, run)
+        if days == 1:
+            search = replace(span_of(days), where=parse_filter("score > 104.2", KINDS))
+            run = partial(rows_of, tables, search, BENCH_PLACES, OF_ALL)
+            await timed(f"score > 104.2 in {PLACES} places", store, run)
+        print(f"  peak memory {peak_mib():.0f} MiB")
+    for days in dict.fromkeys((1, DAYS)):
+        print(f"{days} days, polars from the disk, CPU s | wall s, {TURNS} times:")
+        for name, filter_ in ((RARE, pl.col(X) > 104.2), (COMMON, pl.col(X) * 2 > 208.4)):
+            scanned = pl.scan_parquet(paths[: 24 * days]).filter(filter_).select("shot", "time", X)
+            await timed(name, store, partial(collected, scanned))
+        print(f"  peak memory {peak_mib():.0f} MiB")
+
+
+def searches(tables: ShotTables, days: int) -> dict[str, Callable[[], Awaitable[int]]]:
+    """Return the searches of so many days, by what they ask. Each returns the number of its rows."""
+    span = span_of(days)
     smooth = parse_derivation(f"smooth = rolling_mean({X}, 20)", KINDS)
-    kinds = {**KINDS, "smooth": ValueKind.NUMBER}
-    windowed = TableSearch(
-        SEARCH.start_ms, SEARCH.end_ms, "100ms", PERIOD_MS, parse_filter("smooth > 101.6", kinds), (smooth,)
-    )
-    await timed("where rolling_mean(…, 20) > 101.6", store, partial(rows_of, tables, windowed))
-    await timed("three aggregates by minute", store, partial(statistics_of, tables))
-    column, twice = pl.col(X), pl.col(X) * 2
-    for name, filter_ in ((RARE, column > 104.2), (COMMON, twice > 208.4)):
-        scanned = pl.scan_parquet(paths).filter(filter_).select("shot", "time", X)
-        await timed(f"polars, from the disk: {name}", store, partial(collected, scanned))
+    asked = {where: replace(span, where=parse_filter(where, KINDS)) for where in (RARE, COMMON)}
+    windowed = replace(span, where=parse_filter("smooth > 101.6", {**KINDS, "smooth": ValueKind.NUMBER}))
+    asked["rolling_mean(…, 20) > 101.6"] = replace(windowed, derived=(smooth,))
+    return {
+        **{name: partial(rows_of, tables, search, [PLACE], RETURNED) for name, search in asked.items()},
+        "three aggregates by minute": partial(statistics_of, tables, span),
+    }
 
 
-async def rows_of(tables: ShotTables, search: TableSearch) -> int:
-    plan = await tables.plan(PLACE, search)
-    page = await tables.run(plan, lambda parts: first_rows(search, parts, RETURNED, 100_000, lambda: False))
-    return len(page.rows)
+def span_of(days: int) -> TableSearch:
+    """Return the search for all shots of so many days, from the second minute on."""
+    return TableSearch(START + 60_000, START + days * DAY_MS, "100ms", PERIOD_MS)
 
 
-async def statistics_of(tables: ShotTables) -> int:
+async def rows_of(
+    tables: ShotTables, search: TableSearch, places: Sequence[Place], returned: pa.Schema
+) -> int:
+    found = 0
+    for place in places:
+        plan = await tables.plan(place, search)
+        first = partial(first_rows, search, schema=returned, limit=100_000, is_over=lambda: False)
+        found += len((await tables.run(plan, first)).rows)
+    return found
+
+
+async def statistics_of(tables: ShotTables, span: TableSearch) -> int:
     asked = [parse_aggregate(text, KINDS) for text in ("count", f"mean({X})", f"percentile({X}, 95)")]
-    search = with_values(SEARCH, asked)
+    search = with_values(span, asked)
     plan = await tables.plan(PLACE, search)
     return len(await tables.run(plan, lambda parts: aggregated(search, parts, asked, 60_000)))
 
@@ -175,13 +202,13 @@ async def collected(scanned: pl.LazyFrame) -> int:
 
 
 async def timed(what: str, store: int, run: Callable[[], Awaitable[int]]) -> None:
-    await run()
-    began, of_store, wall = time.process_time(), cpu_s(store), time.monotonic()
-    found = await run()
-    spent, wall = time.process_time() - began, time.monotonic() - wall
-    of_store = cpu_s(store) - of_store
-    print(f"{what}: {found:,} rows, CPU {spent:.2f} s + store {of_store:.2f} s, wall {wall:.2f} s")
-    print(f"  peak memory {peak_mib():.0f} MiB")
+    found, turns = 0, []
+    for _ in range(TURNS):
+        began, of_store, wall = time.process_time(), cpu_s(store), time.monotonic()
+        found = await run()
+        own, wall = time.process_time() - began, time.monotonic() - wall
+        turns.append(f"{own:.2f} + {cpu_s(store) - of_store:.2f} | {wall:.2f}")
+    print(f"  {what}: {found:,} rows, {'; '.join(turns)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ from shotwatch_embedded.stack import Stack
 from shotwatch_history.jobs.tables import TableCompaction, TableLease
 from shotwatch_history.settings import HistorySettings
 from shotwatch_shots.batch import Member, ShotBatch
-from shotwatch_shots.device_kinds import DEVICE_KINDS
+from shotwatch_shots.device_kinds import DEVICE_KINDS, DeviceKind
+from shotwatch_shots.facility import ExpectedDevices
 from shotwatch_shots.features.spec import DETAILED_SHOTS, SCORED_SHOTS
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import window_id
@@ -45,8 +46,8 @@ FACILITY = Path(__file__).parents[2] / "facilities" / "hpls.yaml"
 SERIES = ShotSeries.parse("LA-A1-11-100ms")
 START = 1_656_658_800_000
 MINUTES = int(os.environ.get("MINUTES", "60"))
-SHOTS = 600
 LASER = load_facility(FACILITY)
+(DEVICES,) = (each for each in LASER.places if each.series == SERIES)
 
 
 async def main() -> None:
@@ -72,7 +73,9 @@ def given(variables: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-async def measure(stack: Stack, settings: HistorySettings, archive: Archive, store: ObjectStore) -> None:
+def compaction(settings: HistorySettings, archive: Archive, store: ObjectStore) -> TableCompaction:
+    """Return the compaction of `history`; what it would log is printed, and errors are raised."""
+
     def show(event: str, **about: object) -> None:
         print(event, about)
         if error := about.get("exc_info"):
@@ -82,7 +85,11 @@ async def measure(stack: Stack, settings: HistorySettings, archive: Archive, sto
     context: Any = SimpleNamespace(
         settings=settings, archive=archive, store=store, facility=LASER, log=log, servers_answer=None
     )
-    job = TableCompaction(context, TableLease(context))
+    return TableCompaction(context, TableLease(context))
+
+
+async def measure(stack: Stack, settings: HistorySettings, archive: Archive, store: ObjectStore) -> None:
+    job = compaction(settings, archive, store)
     await asyncio.sleep(11)  # an hour is written when nothing has changed for ten seconds
     with cost(stack, f"the first time, {MINUTES} minutes"):
         await job.poll()
@@ -102,20 +109,19 @@ async def measure(stack: Stack, settings: HistorySettings, archive: Archive, sto
     search(stack.folder / "store" / "buckets" / settings.table_bucket / file.key)
 
 
-async def judge(archive: Archive, minute: int, revision: int) -> None:
-    """Store the shots of a minute as the services do."""
-    start = START + 60_000 * minute
-    expected = LASER.expected_devices(SERIES)
-    assert expected is not None
-    window, random = window_id(SERIES, start), np.random.default_rng(minute)
-    members = [member(group, minute) for group in expected.devices]
+async def judge(archive: Archive, minute: int, revision: int, expected: ExpectedDevices = DEVICES) -> None:
+    """Store the shots of a minute of a series as the services do."""
+    start, period_ms = START + 60_000 * minute, LASER.interval(expected.interval).period_ms
+    shots = 60_000 // period_ms
+    window, random = window_id(expected.series, start), np.random.default_rng(minute)
+    members = [member(group, minute, shots) for group in expected.devices]
     batch = ShotBatch(
         batch_id=f"{window}-{revision}",
         window_id=window,
-        series=SERIES,
-        pulses=start + 100 * np.arange(SHOTS),
-        revisions=[revision] * SHOTS,
-        complete=[True] * SHOTS,
+        series=expected.series,
+        pulses=start + period_ms * np.arange(shots),
+        revisions=[revision] * shots,
+        complete=[True] * shots,
         members=members,
         last_arrival=start,
     )
@@ -125,35 +131,35 @@ async def judge(archive: Archive, minute: int, revision: int) -> None:
         (Source.DETAIL, DETAILED_SHOTS),
         (Source.MODEL, SCORED_SHOTS),
     ):
-        measured = {each.device: values(each, kinds, random) for each in members}
+        measured = {each.device: values(each.kind, kinds, shots, random) for each in members}
         await archive.measurements.keep(batch, source, {device: of for device, of in measured.items() if of})
-    await archive.shots.write(batch, [ShotVerdict(1.0, 5.0)] * SHOTS, None, "0" * 32)
+    await archive.shots.write(batch, [ShotVerdict(1.0, 5.0)] * shots, None, "0" * 32)
     await archive.batches.detailed(batch.batch_id)
     await archive.batches.judged(batch.batch_id)
 
 
-def member(group: str, minute: int) -> Member:
+def member(group: str, minute: int, shots: int) -> Member:
     device = LASER.device(group)
     assert device is not None
     key = f"2022-07-01/{minute:024d}/{group}.arrow"
     block = BlockRef(bucket="blocks", key=key, object_id="0", object_key=f"LA_{minute}.h5")
-    rows = list(range(SHOTS))
+    rows = list(range(shots))
     return Member(
-        device=group, kind=device.kind, blocks=[block], source=[0] * SHOTS, row=rows, reasons=[],
-        verdict=[0] * SHOTS, on=[True] * SHOTS,
+        device=group, kind=device.kind, blocks=[block], source=[0] * shots, row=rows, reasons=[],
+        verdict=[0] * shots, on=[True] * shots,
     )  # fmt: skip
 
 
-def values(member: Member, kinds: str | None, random: np.random.Generator) -> dict[str, Any]:
+def values(kind: DeviceKind, shots_of: str | None, shots: int, random: np.random.Generator) -> dict[str, Any]:
     """Return noise for the features that are measured on these shots; None stands for every shot."""
     columns = {
-        spec.name: 100 + random.normal(size=SHOTS)
-        for spec in DEVICE_KINDS[member.kind].features
-        if (spec.measured_on if spec.measured_on in (DETAILED_SHOTS, SCORED_SHOTS) else None) == kinds
+        spec.name: 100 + random.normal(size=shots)
+        for spec in DEVICE_KINDS[kind].features
+        if (spec.measured_on if spec.measured_on in (DETAILED_SHOTS, SCORED_SHOTS) else None) == shots_of
     }
-    if kinds == DETAILED_SHOTS:
+    if shots_of == DETAILED_SHOTS:
         for column in columns.values():
-            column[np.arange(SHOTS) % 10 > 0] = np.nan
+            column[np.arange(shots) % 10 > 0] = np.nan
     return columns
 
 

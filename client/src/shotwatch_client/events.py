@@ -10,6 +10,7 @@ from typing import Self
 
 from shotwatch_client.answer import Answer
 from shotwatch_client.errors import EventsReset, NotPermitted, UnexpectedAnswer
+from shotwatch_client.pages import require_few_empty
 from shotwatch_client.rest import Postponed, Rest, Value, describe
 
 PAGE = 500
@@ -98,13 +99,15 @@ def stored_events(rest: Rest, since: int, **filters: Value) -> Generator[Event, 
 
     Raises as `Rest.get` does.
     """
-    more = True
+    more, empty = True, 0
     while more:
         page = rest.get("/events", since=since, limit=PAGE, **filters)
-        last = page.whole("last")
+        last, events = page.whole("last"), page.rows("events")
+        empty += not events
+        require_few_empty(empty, describe("GET", "/events", {"since": since, **filters}))
         if page.flag("reset"):
             warnings.warn(_RESET.format(since=since, last=last), EventsReset, stacklevel=2)
-        yield from map(Event.of, page.rows("events"))
+        yield from map(Event.of, events)
         since, more = last, page.flag("more")
     return since
 

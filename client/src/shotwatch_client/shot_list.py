@@ -7,7 +7,8 @@ from itertools import islice
 
 from shotwatch_client.answer import Answer
 from shotwatch_client.errors import InvalidArgument
-from shotwatch_client.rest import Rest, Value
+from shotwatch_client.pages import require_few_empty
+from shotwatch_client.rest import Rest, Value, describe
 
 PAGE = 1000
 """Number of shots that are asked for at a time, the maximum of the API."""
@@ -22,11 +23,13 @@ def pages(rest: Rest, **query: Value) -> Iterator[list[Answer]]:
         InvalidArgument: there are more than MOST_SHOTS.
         ShotwatchError: a page cannot be read.
     """
-    count, cursor = 0, None
+    count, empty, cursor = 0, 0, None
     while True:
         page = rest.get("/shots", **query, cursor=cursor)
         shots = page.rows("shots")
         count += len(shots)
+        empty += not shots
+        require_few_empty(empty, describe("GET", "/shots", query))
         if count > MOST_SHOTS:
             raise InvalidArgument(
                 "start, end", f"there are more than {MOST_SHOTS:,} shots", "Narrow the span"

@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 
 from shotwatch_client.errors import InvalidArgument, UnexpectedAnswer
+from shotwatch_client.pages import require_few_empty
 from shotwatch_client.rest import Rest, Value, describe
 from shotwatch_client.shot_list import MOST_SHOTS
 from shotwatch_client.tables import COLUMNS, TIME, table
@@ -142,7 +143,7 @@ def as_frame(rows: pa.Table) -> pd.DataFrame:
 
 
 def _pages(rest: Rest, query: dict[str, Value]) -> Iterator[pa.Table]:
-    cursor: str | None = None
+    cursor, empty = None, 0
     while True:
         asked = {**query, "format": "arrow", "cursor": cursor}
         data = rest.get_bytes(PATH, MOST_PAGE_BYTES, **asked)
@@ -152,6 +153,8 @@ def _pages(rest: Rest, query: dict[str, Value]) -> Iterator[pa.Table]:
         except (pa.ArrowException, OSError) as error:
             reported = f"the answer is not an Arrow stream: {error}"
             raise UnexpectedAnswer(describe("GET", PATH, asked), reported) from error
+        empty += not len(page)
+        require_few_empty(empty, describe("GET", PATH, asked))
         yield page
         following = (page.schema.metadata or {}).get(_NEXT)
         if following is None:

@@ -1,7 +1,7 @@
 """Run the service: `python -m shotwatch_history`. No shot waits for it, so it yields the cores."""
 
-from shotwatch_common.priority import yield_cores
 from shotwatch_common.process import run
+from shotwatch_common.turns import yield_cores
 from shotwatch_history.service import assemble
 from shotwatch_history.settings import HistorySettings
 

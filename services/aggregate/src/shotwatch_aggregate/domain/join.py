@@ -117,7 +117,10 @@ def without_record_before(closing: Closing, expected: Collection[str]) -> list[s
 def batch_of(
     closing: Closing, expected: Mapping[str, DeviceKind], on_before: Collection[str], last_arrival: int
 ) -> ShotBatch:
-    """Return the batch of the closing shots; `on_before`: devices that were ON before this window."""
+    """Return the batch of the closing shots; `on_before`: devices that were ON before this window.
+
+    A device that is not expected is missing from no shot: where it has no record, it does not count as ON.
+    """
     window, slots = closing.window, closing.slots
     absent = {
         device: DeviceColumns.empty(kind, len(window.revision))
@@ -133,7 +136,11 @@ def batch_of(
         revisions=window.revision[slots],
         complete=complete(window, expected)[slots],
         members=[
-            columns.member(device, slots, last_known_on(columns, device in on_before))
+            columns.member(
+                device,
+                slots,
+                last_known_on(columns, device in on_before) if device in expected else columns.on,
+            )
             for device, columns in sorted(devices.items())
         ],
         last_arrival=last_arrival,

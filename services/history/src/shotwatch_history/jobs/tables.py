@@ -2,8 +2,8 @@
 
 Order of effects, for an hour with changes: note it; read its changed shots; write the file, then the manifest
 that names it; record that the hour is written. Whatever is interrupted is found by the note and done again.
-A check of a file is noted before the file is written, and when it is replaced. A file that no manifest names
-when its check is due is removed. Only the holder of the lease writes or deletes.
+A check of a file is noted before the file is written, and before it is replaced. A file that no manifest
+names when its check is due is removed. Only the holder of the lease writes or deletes.
 """
 
 import asyncio
@@ -109,6 +109,8 @@ class TableCompaction:
         if len(waiting) < _MOST_WAITING + 2 * len(self._facility.places):
             await self._note_changes()
             waiting = await self._archive.tables.changed()
+            if waiting:
+                faults.reach("history.after_note")
         due = {hour.name: hour for hour in waiting if self._is_due(hour)}
         await self._hours.each(due, partial(self._write_before, monotonic() + BUDGET_S, due))
         await self._remove_unnamed()
@@ -148,21 +150,20 @@ class TableCompaction:
         if table.num_rows:
             written = await asyncio.to_thread(write_pieces, table)
             file = _file(hour, table, written)
-            await self._check_later(manifest, [file.key])
+            # The earlier one now: whoever repeats this after the manifest is written finds it no more.
+            both = {file.key, earlier.key if earlier else file.key}
+            await self._check_later(manifest, sorted(both))
+            faults.reach("history.after_table_check")
             await self._tables.put_file(file.key, written.content)
             faults.reach("history.after_table_file")
             if not await self._lease.extended():
                 return False
             await self._tables.put_manifest(manifest.with_file(file))
             faults.reach("history.after_manifest")
-            if earlier is not None and earlier.key != file.key:
-                await self._check_later(manifest, [earlier.key])
             self._log.info(
                 "table written", place=str(hour.place), hour=instant(hour.start).isoformat(), rows=file.rows
             )
-        if (
-            not await self._lease.extended()
-        ):  # another writer may have written an older manifest than ours, or a newer
+        if not await self._lease.extended():  # another writer may have replaced our manifest, or we theirs
             return False
         await self._archive.tables.written(hour)
         faults.reach("history.after_hour")
@@ -201,6 +202,8 @@ class TableCompaction:
     async def _remove_unnamed(self) -> None:
         """Remove the files whose check is due and that no manifest names."""
         for file in await self._archive.tables.to_check():
+            if not await self._lease.extended():
+                return
             manifest = await self._tables.manifest(file.place, file.day)
             if file.key not in {each.key for each in manifest.files}:
                 await self._tables.remove(file.key)
@@ -229,11 +232,13 @@ class TableRetention:
 
     async def _delete_old(self) -> None:
         now = epoch_now()
-        async for place, day in self._tables.days():
+        horizon = now - self._keep_ms
+        days = [each async for each in self._tables.days() if each[1] < horizon]  # none is written earlier
+        for place, day in days:
+            if not await self._lease.extended():
+                return
             written = await self._tables.written_at(place, day)
-            if written and written < now - self._keep_ms:
-                if not await self._lease.extended():
-                    return
+            if written and written < horizon:
                 await self._delete(place, day, now + GRACE_MS)
 
     async def _delete(self, place: Place, day: int, due_at: int) -> None:

@@ -10,11 +10,12 @@ file, and their lengths from the number of records.
 import math
 import os
 import shutil
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile, gettempdir
+from time import monotonic
 from types import TracebackType
 from typing import Annotated, Literal, Self
 
@@ -22,6 +23,7 @@ import numpy as np
 from pydantic import Field, TypeAdapter
 
 from shotwatch_common.block import Array, Block
+from shotwatch_common.turns import ProcessorUse
 from shotwatch_ingest.domain.expectation import MAX_NAME_BYTES
 from shotwatch_ingest.domain.snapshot import DeviceSnapshot, Snapshot, columns_of
 from shotwatch_shots.errors import Retry
@@ -58,6 +60,27 @@ def cpu_seconds(size: int) -> float:
     cannot delay others for as long as a large one may.
     """
     return min(_MIN_CPU_SECONDS + size / _BYTES_PER_CPU_SECOND, _MAX_CPU_SECONDS)
+
+
+class CpuTime:
+    """The CPU time that a file may take, over all attempts to read it."""
+
+    def __init__(self, seconds: float) -> None:
+        self.left = seconds
+
+    @contextmanager
+    def taken(self, use: Callable[[], ProcessorUse | None]) -> Iterator[float]:
+        """Yield what is left, for one attempt, and charge the attempt for its CPU time.
+
+        `use` measures the reader. The CPU time of a reader that died is not known, so the attempt is charged
+        for its wall-clock time. That is no less, because a reader can start no threads.
+        """
+        start, before = monotonic(), use()
+        try:
+            yield self.left
+        finally:
+            after = use()
+            self.left -= after.running - before.running if before and after else monotonic() - start
 
 
 class ReadDevice(ReadRecords):

@@ -1,14 +1,10 @@
 """Reading of files of unknown origin in disposable processes, to protect the service and other files.
 
-A reader that crashes, or exceeds its limits of time or memory, is replaced. What becomes of its file, in this
-order:
-
-- It used up its CPU time: it is rejected at once.
-- Its reader ran out of time while it waited for a processor: the machine is at fault, and it is retried later.
-- Any other failed file is tried once more in a fresh process, because the machine may have been at fault, and
-  then rejected. A reader that did nothing until its time ran out counts as such.
-
-All tries share the CPU time of one file. Other files are read meanwhile.
+A reader that crashes, or exceeds its limits of time or memory, is replaced. A file that used up its CPU time
+is rejected at once. A file whose reader waited for a processor for most of its time is retried later. Any
+other failed file, such as one at which the reader did nothing, is tried once more in a fresh process, because
+the machine may have been at fault, and then rejected. Both tries share the CPU time of one file. Other files
+are read meanwhile.
 """
 
 import asyncio
@@ -17,22 +13,19 @@ import pickle
 import signal
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
-from time import monotonic
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 from pydantic import ValidationError
 
 from shotwatch_common.printable import printable, printable_lines
-from shotwatch_common.priority import yield_cores
 from shotwatch_common.settings import SettingsError
+from shotwatch_common.turns import ProcessorUse, processor_use, yield_cores
 from shotwatch_ingest.readers.exchange import (
     FRAME_HEADER_BYTES,
     MAX_REPLY_BYTES,
+    CpuTime,
     Failed,
     ReadFile,
     ReadOutcome,
@@ -69,7 +62,7 @@ _REMEDY = (
 
 
 class ReaderPool:
-    """A pool of reader processes, which yield the cores to other work if they are told to.
+    """A pool of reader processes, which may yield the cores to other work.
 
     An asynchronous context manager. Entering it starts the first process, leaving it ends them all. For each
     file, the service holds in memory only a reply of at most MAX_REPLY_BYTES, and one block with its columns
@@ -117,16 +110,15 @@ class ReaderPool:
 
         Raises:
             Reject: a fault of the file, with its reason (CRASHES_READER and TOO_SLOW among them).
-            Retry: a fault of the machine: no reader starts, or gets a processor, or there is no room for the
-                blocks.
+            Retry: a fault of the machine: a reader does not start, gets no processor, or has no room.
             Bug: a fault of this program.
         """
         request = (name, key, latest_ms)
-        cpu_time = _CpuTime(cpu_seconds(workspace.size))
+        cpu_time = CpuTime(cpu_seconds(workspace.size))
         try:
             outcome = await self._attempt(request, workspace, cpu_time)
         except _Mishap as mishap:
-            if mishap.final or cpu_time.left <= 0:
+            if cpu_time.left <= 0:
                 raise Reject(mishap.reason, f"{key}: the reader {mishap}") from mishap
             outcome = await self._attempt_again(request, workspace, cpu_time)
         match outcome:
@@ -139,9 +131,7 @@ class ReaderPool:
             case Failed():
                 raise Bug(f"{key}: {printable_lines(outcome.detail)}")
 
-    async def _attempt_again(
-        self, request: Request, workspace: Workspace, cpu_time: "_CpuTime"
-    ) -> ReadOutcome:
+    async def _attempt_again(self, request: Request, workspace: Workspace, cpu_time: CpuTime) -> ReadOutcome:
         try:
             return await self._attempt(request, workspace, cpu_time, fresh=True)
         except _Mishap as mishap:
@@ -149,7 +139,7 @@ class ReaderPool:
             raise Reject(mishap.reason, f"{key}: the reader {mishap}, twice") from mishap
 
     async def _attempt(
-        self, request: Request, workspace: Workspace, cpu_time: "_CpuTime", fresh: bool = False
+        self, request: Request, workspace: Workspace, cpu_time: CpuTime, fresh: bool = False
     ) -> ReadOutcome:
         """Send the request to an idle reader; end it if it failed or if its answer was not received."""
         reader = await self._idle.get()
@@ -157,7 +147,7 @@ class ReaderPool:
         try:
             if reader is None or fresh:
                 reader = await self._replaced(reader)
-            with cpu_time.taken(reader) as left:
+            with cpu_time.taken(reader.use) as left:
                 outcome = await reader.ask(request, workspace, left, self._seconds_per_file)
             self._require_possible(outcome, request, workspace)
             # One that claims a failure would otherwise get the same file again, and all others.
@@ -198,45 +188,12 @@ class ReaderPool:
         await reader.end()
 
 
-class _CpuTime:
-    """The CPU time that a file may take, over all attempts to read it."""
-
-    def __init__(self, seconds: float) -> None:
-        self.left = seconds
-
-    @contextmanager
-    def taken(self, reader: "_Reader") -> Iterator[float]:
-        """Yield what is left, for one attempt of a reader, and charge the attempt for its CPU time.
-
-        That of a reader that died is not known, and its wall-clock time is charged. The CPU time is no more
-        than that, because a reader can start no threads.
-        """
-        start, before = monotonic(), reader.usage()
-        try:
-            yield self.left
-        finally:
-            after = reader.usage()
-            self.left -= after.running - before.running if before and after else monotonic() - start
-
-
-@dataclass(frozen=True, slots=True)
-class _Usage:
-    """How long a process has used a processor, and waited for one, in seconds."""
-
-    running: float
-    waiting: float
-
-
 class _Mishap(Exception):
-    """A failure of a reader at a file; the message continues the words `the reader …`.
+    """A failure of a reader at a file; the message continues the words `the reader …`."""
 
-    After a final one, the file is not tried again.
-    """
-
-    def __init__(self, reason: FileReason, message: str, *, final: bool = False) -> None:
+    def __init__(self, reason: FileReason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
-        self.final = final
 
 
 class _Reader:
@@ -291,17 +248,21 @@ class _Reader:
 
         Raises:
             _Mishap: the reader died, or exceeded its limits of time or memory.
-            Retry: the machine gave it no processor for most of the time.
+            Retry: it waited for a processor for most of the time.
         """
-        before = self.usage()
+        before = self.use()
         try:
             async with asyncio.timeout(seconds):
                 pickled = [pickle.dumps(cpu_seconds_left), pickle.dumps(request)]
                 socket.send_fds(self._requests, pickled, [workspace.image, workspace.blocks])
                 outcome = outcomes.validate_json(await self._reply())
         except TimeoutError as error:
-            _, key, _ = request
-            self._require_processor(key, before, seconds)
+            after = self.use()
+            waited = after.waiting - before.waiting if before and after else 0.0
+            if waited > seconds / 2:
+                _, key, _ = request
+                why = f"the reader waited for a processor for {waited:.1f} of {seconds:g} s"
+                raise Retry(f"{key}: {why}") from error
             raise _Mishap(FileReason.TOO_SLOW, f"took longer than {seconds:g} s") from error
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             raise await self._end_reason() from error
@@ -311,20 +272,8 @@ class _Reader:
             raise _Mishap(FileReason.TOO_LARGE, outcome.detail)
         return outcome
 
-    def usage(self) -> _Usage | None:
-        """Return what it has used since its start, or None if it is no more, or the kernel does not count it."""
-        try:
-            running, waiting, _ = Path(f"/proc/{self._process.pid}/schedstat").read_text().split()
-        except (OSError, ValueError):
-            return None
-        return _Usage(int(running) / 1e9, int(waiting) / 1e9)
-
-    def _require_processor(self, key: str, before: _Usage | None, seconds: float) -> None:
-        """Raise Retry if since `before`, `seconds` ago, it has waited for a processor for most of the time."""
-        after = self.usage()
-        waited = after.waiting - before.waiting if before and after else 0.0
-        if waited > seconds / 2:
-            raise Retry(f"{key}: the reader waited for a processor for {waited:.1f} of {seconds:g} s")
+    def use(self) -> ProcessorUse | None:
+        return processor_use(self._process.pid)
 
     async def end(self) -> None:
         self._requests.close()
@@ -343,6 +292,6 @@ class _Reader:
     async def _end_reason(self) -> _Mishap:
         code = await self._process.wait()
         if code == -signal.SIGPROF:
-            return _Mishap(FileReason.TOO_SLOW, "took more CPU time than a file of its size may", final=True)
+            return _Mishap(FileReason.TOO_SLOW, "took more CPU time than a file of its size may")
         cause = f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         return _Mishap(FileReason.CRASHES_READER, cause)

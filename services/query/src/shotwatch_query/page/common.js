@@ -34,11 +34,11 @@ export function drawn(name, attributes) {
   return made;
 }
 
-/** Return the JSON of an answer; throw an error with its detail, and its excerpt as `excerpt`, if it failed. */
+/** Return the JSON of an answer, null if it has none; throw an error with its detail, and its excerpt as `excerpt`, if it failed. */
 export async function ask(path, options = {}) {
   const answer = await fetch(API + path, { signal: AbortSignal.timeout(TIMEOUT_MS), ...options });
   if (answer.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
-  const body = await answer.json();
+  const body = answer.status === 204 ? null : await answer.json();
   if (!answer.ok) throw Object.assign(new Error(body.detail ?? answer.statusText), { excerpt: body.excerpt });
   return body;
 }
