@@ -139,21 +139,12 @@ def batch_of(
             columns.member(
                 device,
                 slots,
-                last_known_on(columns, device in on_before) if device in expected else columns.on,
+                columns.last_known_on(device in on_before) if device in expected else columns.on,
             )
             for device, columns in sorted(devices.items())
         ],
         last_arrival=last_arrival,
     )
-
-
-def last_known_on(columns: DeviceColumns, on_before: bool) -> Mask:
-    """Return whether the device was ON at its last record up to each pulse, or `on_before` if none."""
-    indices = np.where(columns.present, np.arange(len(columns.source)), -1)
-    # Index of the last pulse with a record, up to each pulse; -1 before the first.
-    last = np.maximum.accumulate(indices)
-    on: Mask = np.where(last >= 0, columns.on[np.maximum(last, 0)], on_before)
-    return on
 
 
 def _changed_since_closed(before: Window, after: Window) -> Mask:

@@ -31,7 +31,7 @@ class DriftWatch:
 
     Data from before the promotion belong to an earlier champion, and their distance from the new references
     is no drift. Which data these are is not known after a restart: measurements do not name a champion, and
-    the time of the promotion says nothing about data that are stored long after they were recorded. A replica
+    the time of the promotion does not separate data that are stored long after they were recorded. A replica
     therefore begins anew when it starts. It reports a drift once FEWEST_MEDIANS batches were recorded since,
     which takes minutes; a drift takes hours.
     """
