@@ -519,6 +519,16 @@ def test_the_message_names_who_is_missing_and_whether_it_was_on() -> None:
     assert message.complete.tolist() == [False] * 3
 
 
+def test_a_device_that_is_not_expected_is_missing_from_no_shot() -> None:
+    window = joined(records("camera", [0, 1, 2]), unexpected(0))
+    _, batch = close(window, window.open)
+    assert batch is not None
+    members = batch_of(batch, EXPECTED, (), last_arrival=1).members
+    [made_up] = [member for member in members if member.device == "unexpected 0"]
+    assert made_up.present.tolist() == [True, False, False]
+    assert made_up.on.tolist() == [True, False, False]
+
+
 PARTS = st.lists(
     st.tuples(st.sampled_from(sorted(EXPECTED)), st.sets(st.integers(0, 8), min_size=1), st.integers(1, 3)),
     min_size=1,

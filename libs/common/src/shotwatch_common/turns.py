@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from contextvars import copy_context
+from dataclasses import dataclass
 from enum import Enum
 from math import ceil
 from pathlib import Path
@@ -105,6 +106,23 @@ def usable_cores() -> int:
         return max(1, min(cores, _cores_of(_QUOTA.read_text())))
     except (OSError, ValueError):  # there are no control groups of version 2, or no quota
         return cores
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorUse:
+    """The time for which a process has used a processor, and waited for one, in seconds."""
+
+    running: float
+    waiting: float
+
+
+def processor_use(process: int) -> ProcessorUse | None:
+    """Return the use by a process with one thread; None if it has ended, or the kernel does not count it."""
+    try:
+        running, waiting, _ = Path(f"/proc/{process}/schedstat").read_text().split()
+    except (OSError, ValueError):
+        return None
+    return ProcessorUse(int(running) / 1e9, int(waiting) / 1e9)
 
 
 def _cores_of(quota: str) -> int:

@@ -101,6 +101,14 @@ class DeviceColumns:
         """Return those of the slots at which the two differ in object, row or verdict."""
         return np.array([n for n in slots if self._entry(n) != other._entry(n)], np.intp)
 
+    def last_known_on(self, on_before: bool) -> Mask:
+        """Return whether the device was ON at its last record up to each pulse, or `on_before` if none."""
+        indices = np.where(self.present, np.arange(len(self.source)), -1)
+        # Index of the last pulse with a record, up to each pulse; -1 before the first.
+        last = np.maximum.accumulate(indices)
+        on: Mask = np.where(last >= 0, self.on[np.maximum(last, 0)], on_before)
+        return on
+
     def member(self, device: str, slots: NDArray[np.intp], on: Mask) -> Member:
         """Return the part of the device in a batch of the shots at these slots; `on` as in `Member`."""
         return Member(

@@ -117,7 +117,10 @@ def without_record_before(closing: Closing, expected: Collection[str]) -> list[s
 def batch_of(
     closing: Closing, expected: Mapping[str, DeviceKind], on_before: Collection[str], last_arrival: int
 ) -> ShotBatch:
-    """Return the batch of the closing shots; `on_before`: devices that were ON before this window."""
+    """Return the batch of the closing shots; `on_before`: devices that were ON before this window.
+
+    A device that is not expected is missing from no shot: where it has no record, it does not count as ON.
+    """
     window, slots = closing.window, closing.slots
     absent = {
         device: DeviceColumns.empty(kind, len(window.revision))
@@ -133,20 +136,15 @@ def batch_of(
         revisions=window.revision[slots],
         complete=complete(window, expected)[slots],
         members=[
-            columns.member(device, slots, last_known_on(columns, device in on_before))
+            columns.member(
+                device,
+                slots,
+                columns.last_known_on(device in on_before) if device in expected else columns.on,
+            )
             for device, columns in sorted(devices.items())
         ],
         last_arrival=last_arrival,
     )
-
-
-def last_known_on(columns: DeviceColumns, on_before: bool) -> Mask:
-    """Return whether the device was ON at its last record up to each pulse, or `on_before` if none."""
-    indices = np.where(columns.present, np.arange(len(columns.source)), -1)
-    # Index of the last pulse with a record, up to each pulse; -1 before the first.
-    last = np.maximum.accumulate(indices)
-    on: Mask = np.where(last >= 0, columns.on[np.maximum(last, 0)], on_before)
-    return on
 
 
 def _changed_since_closed(before: Window, after: Window) -> Mask:

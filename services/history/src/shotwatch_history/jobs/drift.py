@@ -27,10 +27,13 @@ WINDOW_MS = 15 * 60_000
 
 
 class DriftWatch:
-    """The periodic drift check; it uses only data recorded since the champion was first seen.
+    """The periodic drift check; it uses only data recorded since this replica first saw the champion.
 
-    Data from before that were scored by an earlier model, and their distance from the new references is no
-    drift.
+    Data from before the promotion belong to an earlier champion, and their distance from the new references
+    is no drift. Which data these are is not known after a restart: measurements do not name a champion, and
+    the time of the promotion does not separate data that are stored long after they were recorded. A replica
+    therefore begins anew when it starts. It reports a drift once FEWEST_MEDIANS batches were recorded since,
+    which takes minutes; a drift takes hours.
     """
 
     def __init__(self, context: ServiceContext[HistorySettings], registry: ModelRegistry) -> None:

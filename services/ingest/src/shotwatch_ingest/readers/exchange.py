@@ -10,7 +10,7 @@ file, and their lengths from the number of records.
 import math
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ import numpy as np
 from pydantic import Field, TypeAdapter
 
 from shotwatch_common.block import Array, Block
+from shotwatch_common.turns import ProcessorUse
 from shotwatch_ingest.domain.expectation import MAX_NAME_BYTES
 from shotwatch_ingest.domain.snapshot import DeviceSnapshot, Snapshot, columns_of
 from shotwatch_shots.errors import Retry
@@ -68,17 +69,18 @@ class CpuTime:
         self.left = seconds
 
     @contextmanager
-    def taken(self) -> Iterator[float]:
-        """Yield what is left, for one attempt, and charge the attempt for its wall-clock time.
+    def taken(self, use: Callable[[], ProcessorUse | None]) -> Iterator[float]:
+        """Yield what is left, for one attempt, and charge the attempt for its CPU time.
 
-        A reader that died does not report its CPU time. That is no more than the wall-clock time, because a
-        reader can start no threads.
+        `use` measures the reader. The CPU time of a reader that died is not known, so the attempt is charged
+        for its wall-clock time. That is no less, because a reader can start no threads.
         """
-        start = monotonic()
+        start, before = monotonic(), use()
         try:
             yield self.left
         finally:
-            self.left -= monotonic() - start
+            after = use()
+            self.left -= after.running - before.running if before and after else monotonic() - start
 
 
 class ReadDevice(ReadRecords):

@@ -1,8 +1,10 @@
 """Reading of files of unknown origin in disposable processes, to protect the service and other files.
 
-A reader that crashes, or exceeds its limits of time or memory, is replaced. A file that took too long is
-rejected at once. Any other failed file is tried once more in a fresh process, because the machine may have
-been at fault, and then rejected; both tries share the CPU time of one file. Other files are read meanwhile.
+A reader that crashes, or exceeds its limits of time or memory, is replaced. A file that used up its CPU time
+is rejected at once. A file whose reader waited for a processor for most of its time is retried later. Any
+other failed file, such as one at which the reader did nothing, is tried once more in a fresh process, because
+the machine may have been at fault, and then rejected. Both tries share the CPU time of one file. Other files
+are read meanwhile.
 """
 
 import asyncio
@@ -19,7 +21,7 @@ from pydantic import ValidationError
 
 from shotwatch_common.printable import printable, printable_lines
 from shotwatch_common.settings import SettingsError
-from shotwatch_common.turns import yield_cores
+from shotwatch_common.turns import ProcessorUse, processor_use, yield_cores
 from shotwatch_ingest.readers.exchange import (
     FRAME_HEADER_BYTES,
     MAX_REPLY_BYTES,
@@ -108,7 +110,7 @@ class ReaderPool:
 
         Raises:
             Reject: a fault of the file, with its reason (CRASHES_READER and TOO_SLOW among them).
-            Retry: a fault of the machine: no reader starts, or there is no room for the blocks.
+            Retry: a fault of the machine: a reader does not start, gets no processor, or has no room.
             Bug: a fault of this program.
         """
         request = (name, key, latest_ms)
@@ -116,7 +118,7 @@ class ReaderPool:
         try:
             outcome = await self._attempt(request, workspace, cpu_time)
         except _Mishap as mishap:
-            if mishap.reason is FileReason.TOO_SLOW or cpu_time.left <= 0:
+            if cpu_time.left <= 0:
                 raise Reject(mishap.reason, f"{key}: the reader {mishap}") from mishap
             outcome = await self._attempt_again(request, workspace, cpu_time)
         match outcome:
@@ -145,7 +147,7 @@ class ReaderPool:
         try:
             if reader is None or fresh:
                 reader = await self._replaced(reader)
-            with cpu_time.taken() as left:
+            with cpu_time.taken(reader.use) as left:
                 outcome = await reader.ask(request, workspace, left, self._seconds_per_file)
             self._require_possible(outcome, request, workspace)
             # One that claims a failure would otherwise get the same file again, and all others.
@@ -246,13 +248,21 @@ class _Reader:
 
         Raises:
             _Mishap: the reader died, or exceeded its limits of time or memory.
+            Retry: it waited for a processor for most of the time.
         """
+        before = self.use()
         try:
             async with asyncio.timeout(seconds):
                 pickled = [pickle.dumps(cpu_seconds_left), pickle.dumps(request)]
                 socket.send_fds(self._requests, pickled, [workspace.image, workspace.blocks])
                 outcome = outcomes.validate_json(await self._reply())
         except TimeoutError as error:
+            after = self.use()
+            waited = after.waiting - before.waiting if before and after else 0.0
+            if waited > seconds / 2:
+                _, key, _ = request
+                why = f"the reader waited for a processor for {waited:.1f} of {seconds:g} s"
+                raise Retry(f"{key}: {why}") from error
             raise _Mishap(FileReason.TOO_SLOW, f"took longer than {seconds:g} s") from error
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             raise await self._end_reason() from error
@@ -261,6 +271,9 @@ class _Reader:
         if isinstance(outcome, Failed) and outcome.cause == "memory":
             raise _Mishap(FileReason.TOO_LARGE, outcome.detail)
         return outcome
+
+    def use(self) -> ProcessorUse | None:
+        return processor_use(self._process.pid)
 
     async def end(self) -> None:
         self._requests.close()
