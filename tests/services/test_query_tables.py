@@ -352,9 +352,7 @@ async def test_others_are_answered_while_expressions_are_parsed_those_of_a_calle
 
     monkeypatch.setattr(TableQuestion, "parse", slow)
     async with query(judged, query_open=True) as client:
-        asking = [
-            asyncio.create_task(client.request(method, f"/api/v1/tables/{path}", **sent)) for _ in range(2)
-        ]
+        asking = [asyncio.create_task(client.request(method, path, **sent)) for _ in range(2)]
         assert await asyncio.to_thread(begun.acquire, timeout=10)
         for _ in range(10):
             assert (await client.get("/api/v1/caller")).status_code == 200
