@@ -39,7 +39,7 @@ def test_an_image_holds_its_service_and_what_that_needs_in_the_locked_versions(i
     )
     packages = {each["name"]: each["version"] for each in json.loads(listing.stdout)}
     ours = {name for name in packages if name.startswith("shotwatch")}
-    assert ours == {"shotwatch-common", "shotwatch-shots", "shotwatch-validate"}
+    assert ours == {"shotwatch-common", "shotwatch-shots", "shotwatch-tables", "shotwatch-validate"}
     assert all(LOCKED[name] == version for name, version in packages.items() if name not in ours)
 
 
