@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from hashlib import md5
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import h5py
 import numpy as np
 import pytest
 
+from shotwatch_common.archive.measurements import of_shot
 from shotwatch_common.topology import STAGES
 from shotwatch_embedded.status import Role
 from shotwatch_shots.ledger import ObjectEntry
@@ -29,6 +31,7 @@ from shotwatch_simulator.simulation import Simulation, simulate
 from tests.broker import TOPOLOGY
 
 from .conftest import REPOSITORY, Running
+from .test_path import notify
 
 CASES = REPOSITORY.parent / "shared" / "cases"
 GOOD = datetime(2022, 8, 1, 8, tzinfo=UTC)
@@ -291,6 +294,36 @@ async def test_a_test_event_is_passed_over(running: Running) -> None:
     async with await aio_pika.connect(running.settings.broker_url.get_secret_value()) as connection:
         exchange = await (await connection.channel()).get_exchange(TOPOLOGY.objects.name)
         await exchange.publish(aio_pika.Message(body), routing_key="")
+
+
+async def test_the_version_stored_last_counts_whatever_its_notification_says(
+    running: Running, tmp_path: Path
+) -> None:
+    """The store's clock was set back between the two versions of a file."""
+    device, start = "LB_FSD-EM_1-EnergyMeter-1", datetime(2022, 8, 9, 9, tzinfo=UTC)
+    name = "LB_EM-1-FSD_1s_snapshot_2022-08-09_09-00-00.h5"
+    for energy, at in ((4.0, "2022-08-09T10:00:00Z"), (3.0, "2022-08-09T09:00:00Z")):
+
+        def write(file: h5py.File, energy: float = energy) -> None:
+            for second in range(3):
+                meter(file, f"09-00-0{second}-000/{device}", energy=energy)
+
+        path = snapshot(tmp_path, name, write)
+        bucket = running.settings.inbox_bucket
+        await running.store.put(bucket, name, path.read_bytes())
+        etag = await running.store.etag(bucket, name)
+        assert etag is not None
+        await notify(running, bucket, name, etag, path.stat().st_size, at)
+        await running.judged()
+    found = await shots_at(running, start, "LB-FSD-00")
+    features = [
+        of_shot(await running.archive.measurements.of_batch(shot.batch), shot.index)[device] for shot in found
+    ]
+    assert [shot.revision for shot in found] == [2, 2, 2]
+    assert [each["energy"] for each in features] == pytest.approx([3.0, 3.0, 3.0])
+    (entry,) = await running.archive.ledger.newest([name])
+    assert outcome(entry) == (ObjectState.INGESTED, "")
+    assert entry.ref.etag == md5(path.read_bytes()).hexdigest()
 
 
 async def test_shared_cases_with_one_outcome(running: Running, tmp_path: Path) -> None:

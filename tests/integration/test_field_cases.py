@@ -11,9 +11,11 @@ import pytest
 from shotwatch_shots.place import Place
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_shots.shot import JudgedShot, ShotFilter
+from shotwatch_shots.vocabulary import AnomalyKind, FileReason
 
 from .conftest import Running
 from .test_cli import shotwatch
+from .waiting import until
 
 CASES = Path(__file__).resolve().parents[3] / "shared" / "cases" / "public"
 MINUTE = timedelta(minutes=1)
@@ -83,10 +85,25 @@ async def test_a_meter_half_a_period_off_is_missing_in_no_shot(running: Running,
     assert await missing(running, start) == set()
 
 
+@pytest.mark.timeout(360)
 async def test_a_day_that_has_not_come_yet_is_the_end_of_no_view(running: Running, tmp_path: Path) -> None:
+    """Both lines record the same change; the recorder of one of them also has a wrong clock."""
     folder = made("01-future-clock", tmp_path)
-    await running.upload(next(folder.glob("*_2099-01-01_*")))
+    start, end = (epoch_ms(datetime(2024, 6, 1, hour, tzinfo=UTC)) for hour in (10, 11))
+    wrong = next(folder.glob("*_2099-01-01_*"))
+    await running.upload(wrong)
     await running.judged()
+    assert (await running.archive.ledger.newest([wrong.name]))[0].reason == FileReason.IMPOSSIBLE_TIME
     result = await shotwatch(running, "devices", "--json")
     assert result.exit_code == 0, result.stderr
     assert "2099-" not in result.stdout
+
+    await running.upload(*sorted(folder.glob("*_2024-06-01_*")))
+    await running.judged()
+
+    async def found_in_both() -> bool:
+        events = await running.archive.events.between(start, end)
+        found = {device for e in events if e.data.kind == AnomalyKind.TREND for device in e.data.devices}
+        return found >= {"LA_FSD-EM_1-EnergyMeter-1", "LB_FSD-EM_1-EnergyMeter-1"}
+
+    await until(found_in_both, "the change of both meters")

@@ -161,8 +161,10 @@ async def test_a_notification_alone_brings_a_file_in_once(running: Running, tmp_
     assert [shot for shot in shots if not shot.complete] == []
 
 
-async def notify(running: Running, bucket: str, key: str, etag: str, size: int) -> None:
-    """What MinIO's AMQP target publishes when an object was put."""
+async def notify(
+    running: Running, bucket: str, key: str, etag: str, size: int, at: str = "2022-07-02T11:00:00.000Z"
+) -> None:
+    """What MinIO's AMQP target publishes when an object was put `at` a time by the store's clock."""
     envelope = {
         "EventName": "s3:ObjectCreated:Put",
         "Key": f"{bucket}/{key}",
@@ -171,7 +173,7 @@ async def notify(running: Running, bucket: str, key: str, etag: str, size: int) 
                 "eventVersion": "2.0",
                 "eventSource": "minio:s3",
                 "eventName": "s3:ObjectCreated:Put",
-                "eventTime": "2022-07-02T11:00:00.000Z",
+                "eventTime": at,
                 "s3": {
                     "bucket": {"name": bucket},
                     "object": {"key": quote_plus(key), "size": size, "eTag": etag, "sequencer": "1"},

@@ -46,18 +46,23 @@ async def test_a_lasting_change_is_reported_once(dropped: World) -> None:
     assert abs(event["data"]["time"] - DROPPED) <= 60_000
 
 
-class NoLedger:
-    """A ledger that is not checked: the checks write the times and the results of each attempt."""
+class Rests:
+    """A job that does nothing: another one is tested, and each step of this one would be a step to fail at.
+
+    The checks of the ledger also write the times and the results of each attempt.
+    """
 
     def __init__(self, *_: object) -> None: ...
 
     async def poll(self) -> None: ...
 
+    async def renew(self) -> None: ...
+
 
 async def test_it_publishes_before_it_records_and_survives_every_fault(
     dropped: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "LedgerWatch", NoLedger)
+    monkeypatch.setattr(service, "LedgerWatch", Rests)
     done = await survived_every_fault(dropped, history)
     promised = ["insert_many events", "publish event", "update_many events", "update_one trends.device"]
     assert [effect for effect in done if effect in promised] == promised
@@ -67,7 +72,7 @@ async def test_it_publishes_before_it_records_and_survives_every_fault(
 def other_jobs_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     """The ledger is not checked, and no day table is written."""
     for job in ("LedgerWatch", "TableCompaction", "TableRetention"):
-        monkeypatch.setattr(service, job, NoLedger)
+        monkeypatch.setattr(service, job, Rests)
 
 
 def recording(world: World, energy: float) -> Callable[..., Awaitable[Service]]:

@@ -39,7 +39,7 @@ from tests.support.world import LASER, World
 from tests.unit.api import client, sources
 
 from .plays import history
-from .test_history import NoLedger
+from .test_history import Rests
 
 SERIES = ShotSeries.parse("LA-A3-31-60s")
 METER = "LA_A3_31-EM_1-EnergyMeter-1"
@@ -122,7 +122,7 @@ async def expected(honest: World) -> dict[str, Any]:
 async def views(world: World) -> dict[str, Any]:
     """What everything that shows or uses something newest makes of the data."""
     after = world.fork()
-    with patch.object(service, "LedgerWatch", NoLedger):
+    with patch.object(service, "LedgerWatch", Rests):
         await history(after)
     archive = world.archive
     with world.in_its_time():

@@ -10,7 +10,7 @@ from tests.support.world import World
 
 from .conftest import SHOTS, after
 from .plays import history, inference, query
-from .test_history import NoLedger, checked
+from .test_history import Rests, checked
 
 DAY_S = 86_400
 DELETED = ("batches", "measurements", "records", "shots", "windows")
@@ -129,9 +129,9 @@ async def test_whatever_fails_nothing_else_remains(
 
     The tables of such old shots were written long before.
     """
-    monkeypatch.setattr(service, "LedgerWatch", NoLedger)
-    monkeypatch.setattr(service, "TableCompaction", NoLedger)
-    monkeypatch.setattr(service, "TableRetention", NoLedger)
+    monkeypatch.setattr(service, "LedgerWatch", Rests)
+    monkeypatch.setattr(service, "TableCompaction", Rests)
+    monkeypatch.setattr(service, "TableRetention", Rests)
     start = later(uneventful, 91)
     undisturbed = await after(start, history)
     promised = ["update_many objects", "delete_one windows", "delete_many shots", "delete_many batches"]

@@ -21,7 +21,7 @@ from tests.support.world import World
 
 from .conftest import FLAWED, SHOTS, after
 from .plays import features, history, inference, query
-from .test_history import NoLedger
+from .test_history import Rests
 from .test_retention import later
 
 DAY = "place=LA-FSD-00/day=2025-10-09/"
@@ -46,6 +46,14 @@ def rows(world: World) -> list[dict[str, Any]]:
 
 def files(world: World) -> set[str]:
     return {key for key in world.store.buckets["tables"] if key.endswith(".parquet")}
+
+
+@pytest.fixture
+def other_jobs_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only day tables are written and deleted."""
+    others = "TrendWatch", "ReferenceRenewal", "DriftWatch", "PromotionWatch", "LedgerWatch", "ShotRetention"
+    for job in others:
+        monkeypatch.setattr(service, job, Rests)
 
 
 @pytest.fixture(scope="module")
@@ -171,19 +179,15 @@ async def test_shots_that_the_database_deleted_stay_in_the_table(tabled: World) 
     ]
 
 
-async def test_whatever_fails_no_row_is_lost_and_none_is_double(
-    judged: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(service, "LedgerWatch", NoLedger)
+@pytest.mark.usefixtures("other_jobs_rest")
+async def test_whatever_fails_no_row_is_lost_and_none_is_double(judged: World) -> None:
     done = await survived_every_fault(judged, history)
     steps = ["bulk_write tables", "put tables/", "put tables/", "delete_one tables"]
     assert in_order(steps, done), done
 
 
-async def test_whatever_fails_a_revision_replaces_its_shot(
-    tabled: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(service, "LedgerWatch", NoLedger)
+@pytest.mark.usefixtures("other_jobs_rest")
+async def test_whatever_fails_a_revision_replaces_its_shot(tabled: World) -> None:
     start = later(tabled, 0)
     await revise(start, 12.5)
     done = await survived_every_fault(start, history)
@@ -201,11 +205,9 @@ async def for_hours(world: World) -> None:
         world.now_s += HOUR_S
 
 
-async def test_whatever_fails_a_file_that_was_replaced_is_removed(
-    tabled: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("other_jobs_rest")
+async def test_whatever_fails_a_file_that_was_replaced_is_removed(tabled: World) -> None:
     """The check of the file that was noted when it was written is long done."""
-    monkeypatch.setattr(service, "LedgerWatch", NoLedger)
     start = await after(later(tabled, HOUR_S / 86_400), history)
     assert not [each for each in start.documents("tables") if each.get("what") == "file"]
     await revise(start, 12.5)
@@ -213,9 +215,8 @@ async def test_whatever_fails_a_file_that_was_replaced_is_removed(
     assert [effect for effect in done if effect.startswith("remove tables/")], done
 
 
-async def test_whatever_fails_an_old_day_is_deleted(tabled: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    for job in ("LedgerWatch", "ShotRetention"):
-        monkeypatch.setattr(service, job, NoLedger)
+@pytest.mark.usefixtures("other_jobs_rest")
+async def test_whatever_fails_an_old_day_is_deleted(tabled: World) -> None:
     done = await survived_every_fault(later(tabled, 366), for_hours)
     removed = [effect for effect in done if effect.startswith("remove tables/")]
     assert [effect.endswith(".json") for effect in removed] == [True, False], done
@@ -227,6 +228,7 @@ def in_order(steps: list[str], done: object) -> bool:
     return all(any(effect.startswith(step) for effect in remaining) for step in steps)
 
 
+@pytest.mark.usefixtures("other_jobs_rest")
 async def test_at_each_moment_a_manifest_names_files_that_exist_and_every_shot_once(judged: World) -> None:
     """A reader may come between any two effects of the writer."""
     start = await after(judged, history)
