@@ -296,7 +296,7 @@ async def test_a_test_event_is_passed_over(running: Running) -> None:
         await exchange.publish(aio_pika.Message(body), routing_key="")
 
 
-async def test_the_version_stored_last_counts_whatever_its_notification_says(
+async def test_the_version_stored_last_counts_whatever_the_time_of_its_notification(
     running: Running, tmp_path: Path
 ) -> None:
     """The store's clock was set back between the two versions of a file."""
