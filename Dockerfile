@@ -9,6 +9,8 @@ ENV NUMBA_CPU_NAME=x86-64-v3 NUMBA_CPU_FEATURES=+avx2,+fma
 
 FROM python AS build
 ARG SERVICE
+# Optional parts of the service, such as `exports` of query.
+ARG EXTRAS
 WORKDIR /src
 COPY requirements.lock .
 RUN sed -n '/^uv==/,/[^\\]$/p' requirements.lock > uv.txt \

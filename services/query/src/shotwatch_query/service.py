@@ -50,6 +50,7 @@ from shotwatch_query.routes import (
     devices,
     docs,
     events,
+    exports,
     facility,
     features,
     feedback,
@@ -75,6 +76,7 @@ from shotwatch_shots.vocabulary import Scope
 PREFIX = docs.PREFIX
 READING = (
     shots,
+    exports,
     tables,
     searches,
     devices,
