@@ -20,6 +20,7 @@ COPY services services
 COPY tools tools
 COPY cli cli
 COPY deploy/install deploy/install
+COPY deploy/h5wasm deploy/h5wasm
 RUN --mount=type=cache,target=/var/cache/uv UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy deploy/install "$SERVICE" /opt/shotwatch
 
 FROM python

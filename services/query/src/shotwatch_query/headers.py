@@ -29,6 +29,12 @@ PAGE: Mapping[str, str] = {
     "Cache-Control": "no-cache",
 }
 """Headers of pages and their files, which contain no data."""
+WASM_WORKER: Mapping[str, str] = {
+    **PAGE,
+    "Content-Security-Policy": "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'none';"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+}
+"""Headers of the worker that reads raw files: it may compile WebAssembly, and reach nothing."""
 OVER_TLS = {"Strict-Transport-Security": "max-age=31536000"}
 
 
