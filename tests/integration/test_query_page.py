@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import os
 import re
 from collections.abc import AsyncIterator
@@ -345,6 +346,19 @@ async def test_the_shots_of_a_search_are_files_to_take_along(screen: Screen, wor
     lines = (await asyncio.to_thread(file.read_text)).splitlines()
     assert len(lines) == 2
     assert shot(ANOMALOUS) in lines[1]
+
+
+async def test_an_event_is_analysed_in_a_notebook_with_its_shot_loaded(screen: Screen, world: World) -> None:
+    await raise_event(world, 18, why="to analyse")
+    await screen.page.get_by_role("listitem").filter(has_text="to analyse").get_by_role("button").click()
+    async with screen.page.expect_download() as started:
+        await screen.page.get_by_role("link", name="Analyse in a notebook").click()
+    download = await started.value
+    assert download.suggested_filename == f"{shot(18)}.ipynb"
+    notebook = json.loads(await asyncio.to_thread((await download.path()).read_text))
+    code = "".join(cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code")
+    assert f"client.shot('{shot(18)}')" in code
+    assert f"connect('{str(world.api.base_url).removesuffix('/api/v1/')}')" in code
 
 
 # Raw files.

@@ -1,5 +1,6 @@
 """Security headers of every response: what a browser must not do with it."""
 
+import re
 from collections.abc import Mapping
 
 from starlette.datastructures import MutableHeaders
@@ -36,6 +37,12 @@ WASM_WORKER: Mapping[str, str] = {
 }
 """Headers of the worker that reads raw files: it may compile WebAssembly, and reach nothing."""
 OVER_TLS = {"Strict-Transport-Security": "max-age=31536000"}
+
+
+def attachment(name: str) -> dict[str, str]:
+    """Return the header by which a browser saves a response under a name; other characters become `_`."""
+    plain = re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)
+    return {"Content-Disposition": f'attachment; filename="{plain}"'}
 
 
 class Guarded:

@@ -59,6 +59,7 @@ from shotwatch_query.routes import (
     history,
     ledger,
     models,
+    notebooks,
     page,
     places,
     raw_files,
@@ -78,6 +79,7 @@ PREFIX = docs.PREFIX
 READING = (
     shots,
     exports,
+    notebooks,
     tables,
     searches,
     devices,

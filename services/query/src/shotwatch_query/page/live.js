@@ -349,6 +349,7 @@ async function openDetails(incident) {
   write(at("details-standing"), standingOf(incident));
   write(at("answer"), "");
   at("pictures").replaceChildren();
+  at("analyse").href = `${API}/events/${encodeURIComponent(incident.event.id)}/notebook`;
   at("feedback").hidden = !caller.scopes.includes("label");
   at("label").value = anomaly.kind;
   showContributions(anomaly.contributions);

@@ -13,6 +13,7 @@ from shotwatch_query.answers import LargeResponse, Responses
 from shotwatch_query.errors import BadRequest, NotFound
 from shotwatch_query.exports.gathering import PulseMembers, gather_pulse, gather_shot
 from shotwatch_query.exports.process import HDF5, require_installed, written
+from shotwatch_query.headers import attachment
 from shotwatch_query.limits.memory import SHARE_BYTES
 from shotwatch_query.members import find_shot, members_of
 from shotwatch_query.parameters import Parameters, ShotId
@@ -150,6 +151,4 @@ def _bytes_of(sources: ApiSources, member: MemberRecord) -> int:
 
 
 def _file(data: bytes, name: str) -> Response:
-    return LargeResponse(
-        data, media_type=HDF5, headers={"Content-Disposition": f'attachment; filename="{name}"'}
-    )
+    return LargeResponse(data, media_type=HDF5, headers=attachment(name))
