@@ -1,17 +1,21 @@
-"""Notebooks that the running API makes, executed by a kernel of Jupyter with the keys of several people."""
+"""Notebooks that the running API makes, and those in docs/notebooks, executed by a kernel of Jupyter."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
+import jupytext
 import nbformat
 import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from .query_world import ANOMALOUS, CAMERA, SPECTRO, UNREADABLE, World, raise_event, shot
+from .query_world import ANOMALOUS, CAMERA, SPECTRO, UNREADABLE, World, energies, raise_event, shot
+from .test_client import address
 
 SECONDS = 240
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "notebooks"
 
 
 async def executed(notebook: nbformat.NotebookNode, folder: Path, key: str) -> nbformat.NotebookNode:
@@ -70,6 +74,36 @@ async def test_a_notebook_has_the_rights_of_the_key_of_whoever_runs_it(world: Wo
     key = world.let_in("notebook-label", "label")["Authorization"].removeprefix("Bearer ")
     with pytest.raises(CellExecutionError, match="NotPermitted"):
         await executed(notebook_of(world, f"/shots/{shot(0)}/notebook"), tmp_path, key)
+
+
+async def example(world: World, name: str, folder: Path) -> str:
+    """Run an example notebook on this world, and return what it prints."""
+    notebook = jupytext.read(EXAMPLES / f"{name}.py")
+    for cell in notebook.cells:
+        cell.source = re.sub(r"http://127\.0\.0\.1:\d+", address(world), cell.source)
+    key = world.let_in(f"notebook-{name}", "read")["Authorization"].removeprefix("Bearer ")
+    return printed(await executed(notebook, folder, key))
+
+
+def test_every_example_has_a_test() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"two_devices", "two_spans"}
+
+
+async def test_the_example_of_two_devices_finds_that_light_follows_energy(
+    world: World, tmp_path: Path
+) -> None:
+    shown = await example(world, "two_devices", tmp_path)
+    assert f"{len(energies())} shots have both" in shown
+    assert "correlation 1.000, 1000 counts/J" in shown
+
+
+async def test_the_example_of_two_spans_finds_the_jump_of_the_spectrum(world: World, tmp_path: Path) -> None:
+    shown = await example(world, "two_spans", tmp_path)
+    [line] = [line for line in shown.splitlines() if line.startswith("spectrum_centroid")]
+    _, before, after, change, sigmas = line.split()
+    assert (float(before), float(after)) == (pytest.approx(1000, abs=1), pytest.approx(1010, abs=1))
+    assert float(change) == pytest.approx(10, abs=1)
+    assert float(sigmas) > 5
 
 
 @pytest.mark.parametrize("host", ["[::1'; import os", "a b", "", "a" * 300])
