@@ -9,6 +9,8 @@ ENV NUMBA_CPU_NAME=x86-64-v3 NUMBA_CPU_FEATURES=+avx2,+fma
 
 FROM python AS build
 ARG SERVICE
+# Optional parts of the service, such as `exports` of query.
+ARG EXTRAS
 WORKDIR /src
 COPY requirements.lock .
 RUN sed -n '/^uv==/,/[^\\]$/p' requirements.lock > uv.txt \
@@ -18,6 +20,7 @@ COPY services services
 COPY tools tools
 COPY cli cli
 COPY deploy/install deploy/install
+COPY deploy/h5wasm deploy/h5wasm
 RUN --mount=type=cache,target=/var/cache/uv UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy deploy/install "$SERVICE" /opt/shotwatch
 
 FROM python

@@ -12,7 +12,7 @@ help:  ## List what can be made
 
 setup: .venv/ready  ## Install everything into .venv
 
-.venv/ready: requirements.lock $(PYPROJECTS) scripts/setup
+.venv/ready: requirements.lock $(PYPROJECTS) scripts/setup deploy/h5wasm
 	@scripts/setup
 
 demo: setup  ## Run the demo on the embedded stack; FRAMES=folder for recorded frames, KEEP=1 leaves it running

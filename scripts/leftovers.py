@@ -4,10 +4,11 @@ import ast
 import re
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import packages_distributions
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -230,7 +231,7 @@ def undeclared_dependencies(code: Code) -> list[Occurrence]:
         _in_project(code, folder, f"{project['name']} imports {package}")
         for folder, project in code.projects.items()
         for package, names in sorted(_imported(code, folder).items())
-        if not names & {_normalized(each) for each in (project["name"], *project.get("dependencies", ()))}
+        if not names & {_normalized(each) for each in (project["name"], *_declared(project))}
     ]
 
 
@@ -246,6 +247,12 @@ def unimported_dependencies(code: Code) -> list[Occurrence]:
         if not any(name in names for names in _imported(code, folder).values())
         and name.removesuffix("-bin") not in _texts(code, folder)
     ]
+
+
+def _declared(project: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the dependencies of a project, then those of its extras."""
+    yield from project.get("dependencies", ())
+    yield from chain.from_iterable(project.get("optional-dependencies", {}).values())
 
 
 def _texts(code: Code, folder: Path) -> set[str]:

@@ -24,7 +24,7 @@ from shotwatch_operations.api_keys import make_key, read_scopes
 from shotwatch_shots.batch import ABSENT, Member, ShotBatch
 from shotwatch_shots.calibration import CalibrationConstants
 from shotwatch_shots.device_kinds import DeviceKind
-from shotwatch_shots.event import Anomaly, AnomalyEvent, ModelRef
+from shotwatch_shots.event import Anomaly, AnomalyEvent, Evidence, ModelRef
 from shotwatch_shots.identity import event_id, residual_key
 from shotwatch_shots.ledger import Entry, ReadFacts
 from shotwatch_shots.place import ShotSeries
@@ -206,6 +206,7 @@ def anomaly_event(
     series: ShotSeries = LA,
     why: str = "hot spot: 9.5 σ",
     phase: Phase | None = None,
+    evidence: Sequence[Evidence] = (),
 ) -> AnomalyEvent:
     """Shot n is anomalous; so has the beam been since shot `opened`."""
     anomaly = Anomaly(
@@ -222,7 +223,7 @@ def anomaly_event(
         threshold=6.0,
         why=why,
         contributions=[],
-        evidence=[],
+        evidence=list(evidence),
         image_url=f"/api/v1/shots/{shot(n, series)}/devices/{CAMERA}/image",
         residual_url=None,
         model=model,

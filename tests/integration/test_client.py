@@ -308,8 +308,8 @@ async def test_who_may_only_read_gives_no_label(world: World) -> None:
 @pytest.mark.parametrize(
     ("guide", "written"),
     [
-        ("python-client.md", ["energies.png", "frames.png", "trend.png"]),
-        ("researchers.md", ["farthest.png", "wander.parquet", "wander.png"]),
+        ("python-client.md", ["energies.png", "frames.png", "shot.nxs", "spots.h5", "trend.png"]),
+        ("researchers.md", ["farthest.png", "frames.tiff", "shot.nxs", "wander.parquet", "wander.png"]),
     ],
 )
 def test_the_examples_of_the_guide_run_as_they_are_written(

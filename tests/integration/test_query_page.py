@@ -1,6 +1,8 @@
 """The operators' page in a real browser, logged in by the form."""
 
 import asyncio
+import io
+import json
 import os
 import re
 from collections.abc import AsyncIterator
@@ -9,15 +11,20 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
+import h5py
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from playwright.async_api import Browser, Page, expect
 
 from shotwatch_common.printable import printable
-from shotwatch_shots.event import AnomalyEvent
-from shotwatch_shots.vocabulary import FeedbackAction, Phase
+from shotwatch_shots.event import AnomalyEvent, Evidence
+from shotwatch_shots.ledger import Entry, ReadFacts
+from shotwatch_shots.records import ObjectRef
+from shotwatch_shots.vocabulary import FeedbackAction, ObjectState, Phase
 
 from .browser import browser as chromium
-from .query_world import ANOMALOUS, CAMERA, FIRST_PULSE, LA, SHOTS, World, raise_event, shot
+from .query_world import ANOMALOUS, CAMERA, FIRST_PULSE, LA, SHOTS, World, block_key, raise_event, shot
 
 WITHIN_MS = 15_000
 """A deadline for a busy machine: the stream is asked for every quarter of a second."""
@@ -339,6 +346,109 @@ async def test_the_shots_of_a_search_are_files_to_take_along(screen: Screen, wor
     lines = (await asyncio.to_thread(file.read_text)).splitlines()
     assert len(lines) == 2
     assert shot(ANOMALOUS) in lines[1]
+
+
+async def test_an_event_is_analysed_in_a_notebook_with_its_shot_loaded(screen: Screen, world: World) -> None:
+    await raise_event(world, 18, why="to analyse")
+    await screen.page.get_by_role("listitem").filter(has_text="to analyse").get_by_role("button").click()
+    async with screen.page.expect_download() as started:
+        await screen.page.get_by_role("link", name="Analyse in a notebook").click()
+    download = await started.value
+    assert download.suggested_filename == f"{shot(18)}.ipynb"
+    notebook = json.loads(await asyncio.to_thread((await download.path()).read_text))
+    code = "".join(cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code")
+    assert f"client.shot('{shot(18)}')" in code
+    assert f"connect('{str(world.api.base_url).removesuffix('/api/v1/')}')" in code
+
+
+# Raw files.
+
+
+def snapshot_file(frame: NDArray[np.uint16]) -> bytes:
+    """A file as the control system writes it, with a link to another file and one back to its root."""
+    data = io.BytesIO()
+    with h5py.File(data, "w") as file:
+        group = file.create_group("07-33-00-100").create_group(CAMERA)
+        group["STATE"] = b"ON"
+        group.create_dataset("ROIImageLow", data=frame, compression="gzip", shuffle=True)
+        group["ROIImageLow"].attrs["note"] = "<b>bold</b>\u202e"
+        group["elsewhere"] = h5py.ExternalLink("/etc/passwd", "/")
+        group["above"] = h5py.SoftLink("/")
+    return data.getvalue()
+
+
+async def raw_file(world: World, object_id: str, data: bytes) -> str:
+    """The address of the page for a raw file that was read."""
+    ref = ObjectRef(
+        object_id=object_id, bucket="inbox", key=f"{object_id}.h5", etag="e", size=len(data), arrived_at=0
+    )
+    async with world.archive() as archive, world.store() as store:
+        await store.ensure_buckets("data")
+        await store.put("data", ref.key, data)
+        await archive.ledger.enter(ref, "ingest")
+        ingested, location = Entry(ObjectState.INGESTED, "ingest"), ("data", ref.key)
+        await archive.ledger.settle_at(object_id, ingested, location, "", ReadFacts(records=1))
+    return str(world.api.base_url.join(f"/raw?object={object_id}"))
+
+
+async def test_the_browser_reads_a_raw_file_and_shows_what_is_in_it(screen: Screen, world: World) -> None:
+    page = screen.page
+    frame = np.random.default_rng(5).integers(0, 4093, (102, 128), np.uint16)
+    await page.goto(await raw_file(world, "raw-shown", snapshot_file(frame)))
+    await page.get_by_role("button", name="07-33-00-100").click()
+    await page.get_by_role("button", name=CAMERA).click()
+    await expect(page.get_by_text("elsewhere → a link")).to_be_visible()
+    await page.get_by_role("button", name="STATE").click()
+    await expect(page.locator("#values")).to_have_text("ON")
+    await page.get_by_role("button", name="ROIImageLow").click()
+    await expect(page.locator("#facts")).to_contain_text("102 × 128")
+    await expect(page.locator("#facts")).to_contain_text("<b>bold</b>\\u202e")
+    await expect(page.get_by_role("img", name="ROIImageLow")).to_be_visible()
+    drawn = await page.evaluate(
+        """() => {
+          const drawing = document.getElementById("image").getContext("2d");
+          return Array.from(drawing.getImageData(0, 0, 128, 102).data);
+        }"""
+    )
+    greys = np.array(drawn).reshape(102, 128, 4)[:, :, 0]
+    low, high = int(frame.min()), int(frame.max())
+    np.testing.assert_allclose(greys, (frame.astype(float) - low) * 255 / (high - low), atol=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("text", b"no HDF5"), ("cut", snapshot_file(np.ones((9, 9), np.uint16))[:900])],
+    ids=["text", "cut"],
+)
+async def test_a_file_that_is_no_hdf5_or_damaged_is_reported(
+    screen: Screen, world: World, name: str, data: bytes
+) -> None:
+    await screen.page.goto(await raw_file(world, f"raw-{name}", data))
+    await expect(screen.page.get_by_role("alert")).to_contain_text("not an HDF5 file, or it is damaged")
+
+
+async def test_an_event_links_to_the_raw_files_behind_it(screen: Screen, world: World) -> None:
+    evidence = Evidence(device=CAMERA, block=block_key(CAMERA), row=19, raw_object=f"{CAMERA}.h5")
+    await raise_event(world, 19, why="of a raw file", evidence=[evidence])
+    await screen.page.get_by_role("listitem").filter(has_text="of a raw file").get_by_role("button").click()
+    link = screen.page.get_by_role("link", name=f"{CAMERA}.h5")
+    await expect(link).to_have_attribute("href", "/raw?object=0123abcd")
+
+
+async def test_a_raw_file_that_does_not_exist_is_named(screen: Screen, world: World) -> None:
+    await screen.page.goto(str(world.api.base_url.join("/raw?object=%3Cb%3Enothing")))
+    await expect(screen.page.get_by_role("alert")).to_have_text("the ledger has no object <b>nothing")
+
+
+async def test_only_the_worker_that_reads_raw_files_may_compile_web_assembly(world: World) -> None:
+    paths = ("/", "/search", "/raw", "/page/raw.js", "/page/raw-worker.js", "/page/h5wasm/hdf5_hl.js")
+    policies = {
+        path: world.api.get(str(world.api.base_url.join(path))).headers["content-security-policy"]
+        for path in paths
+    }
+    assert [path for path in paths if "wasm-unsafe-eval" in policies[path]] == ["/page/raw-worker.js"]
+    assert "connect-src 'none'" in policies["/page/raw-worker.js"]
+    assert [path for path in paths if "worker-src" in policies[path]] == ["/raw"]
 
 
 async def test_the_page_may_load_nothing_from_elsewhere(world: World) -> None:

@@ -17,6 +17,8 @@ from tests.unit.api import Acquaintance, sources
 PUBLIC = {
     ("GET", "/"),
     ("GET", "/search"),
+    ("GET", "/raw"),
+    ("GET", "/page/h5wasm/{name}"),
     ("GET", "/page/{name}"),
     ("GET", "/login"),
     ("POST", "/login"),

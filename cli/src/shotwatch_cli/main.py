@@ -12,6 +12,7 @@ from shotwatch_cli.commands.devices import devices
 from shotwatch_cli.commands.distances import compare_frames
 from shotwatch_cli.commands.doctor import doctor
 from shotwatch_cli.commands.events import events
+from shotwatch_cli.commands.export import export
 from shotwatch_cli.commands.keys import keys
 from shotwatch_cli.commands.ledger import ledger
 from shotwatch_cli.commands.models import models
@@ -43,6 +44,7 @@ app.command()(upload)
 app.command()(tail)
 app.command()(search)
 app.command()(searches)
+app.add_typer(export, name="export")
 app.command()(status)
 app.command()(ledger)
 app.add_typer(dead, name="dead")

@@ -17,6 +17,7 @@ from shotwatch_client.errors import (
     UnexpectedAnswer,
 )
 from shotwatch_client.events import Event
+from shotwatch_client.exports import Exports
 from shotwatch_client.recordings import Recordings
 from shotwatch_client.searches import SavedSearches, ValueSearch
 from shotwatch_client.shot_tables import ShotTable
@@ -25,6 +26,7 @@ from shotwatch_client.tables import FileBalance, ShotReport
 __all__ = [
     "Event",
     "EventsReset",
+    "Exports",
     "FileBalance",
     "InvalidArgument",
     "MissingRecords",

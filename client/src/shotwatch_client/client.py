@@ -12,6 +12,7 @@ import pandas as pd
 from shotwatch_client.columns import read_columns
 from shotwatch_client.errors import InvalidArgument
 from shotwatch_client.events import Event, new_events, newest_number, stored_events
+from shotwatch_client.exports import Exports
 from shotwatch_client.facility import DeviceDirectory
 from shotwatch_client.recordings import Recorded, Recordings
 from shotwatch_client.rest import Rest, Value
@@ -42,6 +43,8 @@ class ShotwatchClient:
         self._devices = DeviceDirectory(rest)
         self.searches = SavedSearches(rest)
         """The searches by value that the owner of the key has saved."""
+        self.exports = Exports(rest)
+        """Shots and frames as files for other tools."""
 
     def __enter__(self) -> Self:
         return self
@@ -234,12 +237,7 @@ class ShotwatchClient:
             place: only events of this place, or of places that begin so.
             interval: only events of this sampling period.
         """
-        filters: dict[str, Value] = {
-            "kind": kind,
-            "severity": severity,
-            "place": place,
-            "interval": interval,
-        }
+        filters: dict[str, Value] = {"kind": kind, "severity": severity, "place": place, "interval": interval}
         last = newest_number(self._rest) if since is None else since
         last = yield from stored_events(self._rest, last, **filters)
         if follow:

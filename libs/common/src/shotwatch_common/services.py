@@ -218,7 +218,7 @@ SERVICES = (
                 "audit": "find insert",
             }
         ),
-        buckets=buckets({"blocks": "list read", "tables": "list read"}),
+        buckets=buckets({"data": "list read", "blocks": "list read", "tables": "list read"}),
         on_broker=False,
         models=ModelsAccount.READER,
         block_cache=True,

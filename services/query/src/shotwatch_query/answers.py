@@ -1,6 +1,6 @@
 """Large responses: they are sent in pieces, so that only what the client is about to read is in memory."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from fastapi import Response
@@ -26,6 +26,13 @@ class LargeResponse(Response):
             piece = bytes(body[start : start + PIECE_BYTES])
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def joined(first: bytes, others: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield the first piece, which a route has read to be sure that there is one, then the others."""
+    yield first
+    async for piece in others:
+        yield piece
 
 
 def streamed(pieces: Iterator[bytes], media_type: str) -> Response:

@@ -49,6 +49,10 @@ class Unavailable(Exception):
     """A server behind this one is unavailable; the same request may succeed later."""
 
 
+class NotInstalled(Exception):
+    """An optional package that the response needs is absent; the message names what to install."""
+
+
 class TooMany(Exception):
     """The caller exceeds a limit of rate or size; the message names the limit."""
 

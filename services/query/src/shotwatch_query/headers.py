@@ -1,5 +1,6 @@
 """Security headers of every response: what a browser must not do with it."""
 
+import re
 from collections.abc import Mapping
 
 from starlette.datastructures import MutableHeaders
@@ -29,7 +30,19 @@ PAGE: Mapping[str, str] = {
     "Cache-Control": "no-cache",
 }
 """Headers of pages and their files, which contain no data."""
+WASM_WORKER: Mapping[str, str] = {
+    **PAGE,
+    "Content-Security-Policy": "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'none';"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+}
+"""Headers of the worker that reads raw files: it may compile WebAssembly, and reach nothing."""
 OVER_TLS = {"Strict-Transport-Security": "max-age=31536000"}
+
+
+def attachment(name: str) -> dict[str, str]:
+    """Return the header by which a browser saves a response under a name; other characters become `_`."""
+    plain = re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)
+    return {"Content-Disposition": f'attachment; filename="{plain}"'}
 
 
 class Guarded:

@@ -25,6 +25,7 @@ meters recorded of one pulse. Here they can be searched and viewed, down to the 
 TAGS = [
     {"name": "shots", "description": "Search shots; members, features, score and reasons of one."},
     {"name": "records", "description": "What a device recorded: frames, residuals, spectra, rows, blocks."},
+    {"name": "exports", "description": "A shot as a file for other tools: NeXus, openPMD."},
     {"name": "features", "description": "What is measured, and of which shots."},
     {"name": "devices", "description": "A device over time: features, energy, trends, states, frames."},
     {"name": "events", "description": "Anomaly events that a subscriber missed, and feedback on them."},
@@ -43,6 +44,7 @@ _PROBLEMS = {
     "413": "The body is too large.",
     "422": "A value in the request is not valid; `mistakes` lists which.",
     "429": "The caller asks too often, or for too much at a time: `Retry-After` gives the time to wait.",
+    "501": "A package that makes this file is not installed; `detail` names it.",
     "503": "A server that this one needs is unavailable; the same request may succeed later.",
 }
 
@@ -82,6 +84,7 @@ def _add_problems(operation: dict[str, Any], has_path_parameter: bool) -> None:
         "413": "requestBody" in operation,
         "422": "422" in responses,
         "429": True,
+        "501": "501" in responses,
         "503": True,
     }
     for status in (status for status, may_be in possible.items() if may_be):

@@ -21,6 +21,7 @@ from shotwatch_query.errors import (
     Full,
     NotAdmitted,
     NotFound,
+    NotInstalled,
     TooMany,
     Unavailable,
 )
@@ -118,6 +119,9 @@ def explain_errors(app: FastAPI, count: Callable[[Request], Awaitable[None]]) ->
     async def full(request: Request, error: Exception) -> Response:
         return problem(request, 409, str(error))
 
+    async def not_installed(request: Request, error: Exception) -> Response:
+        return problem(request, 501, str(error))
+
     async def away(request: Request, error: Exception) -> Response:
         return problem(request, 503, str(error), headers={"Retry-After": "5"})
 
@@ -144,6 +148,7 @@ def explain_errors(app: FastAPI, count: Callable[[Request], Awaitable[None]]) ->
         app.add_exception_handler(server_away, away)
     app.add_exception_handler(BadRequest, bad_request)
     app.add_exception_handler(Full, full)
+    app.add_exception_handler(NotInstalled, not_installed)
     app.add_exception_handler(TooMany, too_many)
     app.add_exception_handler(NotAdmitted, not_admitted)
     app.add_exception_handler(Forbidden, forbidden)

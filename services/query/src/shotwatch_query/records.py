@@ -51,10 +51,18 @@ async def find_record(sources: ApiSources, room: Reservation, shot: str, device:
         NotFound: there is none (any more), or its block cannot be read.
         TooMany, Unavailable: there is no memory for the response.
     """
+    await room.values(values_of_record(sources, device))
+    return await read_record(sources, shot, await find_member(sources, shot, device))
+
+
+async def read_record(sources: ApiSources, shot: str, member: MemberRecord) -> StoredRecord:
+    """Return the record of a member of a shot, for which the caller has reserved memory.
+
+    Raises:
+        NotFound: there is none (any more), or its block cannot be read.
+    """
+    device, ref, row = member.device, member.block, member.row
     most = values_of_record(sources, device)
-    await room.values(most)
-    member = await find_member(sources, shot, device)
-    ref, row = member.block, member.row
     if ref is None or row is None:
         raise NotFound(f"{device} has no record in shot {shot}")
     try:

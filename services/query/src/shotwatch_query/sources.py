@@ -47,6 +47,8 @@ class ApiSources:
     """
     searches_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held from counting a caller's saved searches to saving one, with the same effect."""
+    exporting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a process writes a file for other tools: it may take as much memory as all other answers."""
     counting: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held from counting verdicts to writing the count, so that no older count overwrites a newer one."""
 

@@ -1,7 +1,8 @@
 """Camera frames and spectra as files."""
 
 import io
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ Frame = NDArray[np.uint16]
 """(h, w) counts."""
 Residual = NDArray[np.float32]
 """(h, w), a frame minus its reconstruction."""
+_IMAGE_DESCRIPTION = 270
 
 
 def colour_png(frame: Frame) -> bytes:
@@ -47,6 +49,28 @@ def frames_npz(shots: Sequence[str], times: NDArray[np.int64], frames: NDArray[n
     file = io.BytesIO()
     np.savez(file, shots=np.array(shots), times=times.astype("<M8[ms]"), frames=frames, allow_pickle=False)
     return file.getvalue()
+
+
+def frames_tiff(shots: Sequence[str], frames: NDArray[np.uint16]) -> bytes:
+    """Return a TIFF file with a page of 16-bit counts for each frame (n, h, w) of at least one.
+
+    The description of a page (tag 270) is JSON with the id of the shot.
+    """
+    pages = [Image.fromarray(frame) for frame in frames]
+    for page, shot in zip(pages, shots, strict=True):
+        page.encoderinfo = {"tiffinfo": {_IMAGE_DESCRIPTION: json.dumps({"shot": shot})}}
+    file = io.BytesIO()
+    first, *others = pages
+    first.save(file, "TIFF", save_all=True, append_images=others, compression="tiff_adobe_deflate")
+    return file.getvalue()
+
+
+def frames_csv(shots: Sequence[str], frames: NDArray[np.uint16]) -> Iterator[bytes]:
+    """Yield lines `shot,y,0,1,…`: the counts of one row of pixels of a frame (n, h, w), frame after frame."""
+    yield ",".join(["shot", "y", *map(str, range(frames.shape[2]))]).encode() + b"\n"
+    for shot, frame in zip(shots, frames, strict=True):
+        rows = (",".join([shot, str(y), *map(str, row)]) for y, row in enumerate(frame.tolist()))
+        yield "\n".join(rows).encode() + b"\n"
 
 
 def read_npy(data: bytes) -> NDArray[Any]:

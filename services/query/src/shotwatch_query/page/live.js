@@ -349,12 +349,13 @@ async function openDetails(incident) {
   write(at("details-standing"), standingOf(incident));
   write(at("answer"), "");
   at("pictures").replaceChildren();
+  at("analyse").href = `${API}/events/${encodeURIComponent(incident.event.id)}/notebook`;
   at("feedback").hidden = !caller.scopes.includes("label");
   at("label").value = anomaly.kind;
   showContributions(anomaly.contributions);
   showFacts(incident);
   if (!at("details").open) at("details").showModal();
-  await Promise.allSettled([showPictures(anomaly), readStanding(incident)]);
+  await Promise.allSettled([showPictures(anomaly), readStanding(incident), linkFiles(anomaly)]);
 }
 
 async function readStanding(incident) {
@@ -443,10 +444,25 @@ function showFacts({ event, last }) {
     ["since", `${clock(last.since || event.data.time)}, ${last.shots} shots`],
     ["shot", shot],
     ["devices", devices.join(", ")],
-    ["raw file", files.join(", ") || "–"],
+    ["raw file", files.join(", ") || "–", "raw-files"],
     ["model", model ? `${model.name} ${model.version}` : "none: a rule"],
   ];
-  at("facts").replaceChildren(...facts.flatMap(([name, fact]) => [element("dt", name), element("dd", fact)]), ...traceFact(trace));
+  const rows = facts.flatMap(([name, fact, key = ""]) => [element("dt", name), Object.assign(element("dd", fact), key ? { id: key } : {})]);
+  at("facts").replaceChildren(...rows, ...traceFact(trace));
+}
+
+/** Make the names of raw files links to their content. */
+async function linkFiles(anomaly) {
+  const shot = await ask(`/shots/${encodeURIComponent(anomaly.shot)}`);
+  const files = new Map(anomaly.evidence.map((each) => [each.raw_object, null]));
+  shot.members.filter((each) => files.has(each.raw_object)).forEach((each) => files.set(each.raw_object, each.object_id));
+  if (shown?.event.data !== anomaly || !files.size) return;
+  const links = [...files].flatMap(([key, id]) => {
+    const link = element(id ? "a" : "span", key);
+    if (id) link.href = `/raw?object=${encodeURIComponent(id)}`;
+    return [link, " "];
+  });
+  at("raw-files").replaceChildren(...links);
 }
 
 function traceFact(trace) {

@@ -1,12 +1,11 @@
 """Blocks as they are in the store."""
 
-from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 from fastapi.responses import StreamingResponse
 
-from shotwatch_query.answers import PIECE_BYTES
+from shotwatch_query.answers import PIECE_BYTES, joined
 from shotwatch_query.errors import NotFound
 from shotwatch_query.reservation import Room
 from shotwatch_query.sources import From
@@ -39,13 +38,7 @@ async def get_block(
     if not first.startswith(ARROW_MAGIC):
         await pieces.aclose()
         raise NotFound(f"there is no block {key}")
-    return StreamingResponse(_both(first, pieces), media_type=ARROW_FILE)
-
-
-async def _both(first: bytes, others: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for piece in others:
-        yield piece
+    return StreamingResponse(joined(first, pieces), media_type=ARROW_FILE)
 
 
 def _possible(key: str) -> bool:

@@ -7,16 +7,19 @@ from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Query, Response
-from pydantic import Field
+from pydantic import Field, FiniteFloat
 from pydantic.json_schema import SkipJsonSchema
 
 from shotwatch_common.past_frames import CameraFrames
 from shotwatch_physics.spots import running_maximum
-from shotwatch_query.answers import LargeResponse, Responses
+from shotwatch_query.answers import LargeResponse, Responses, streamed
 from shotwatch_query.devices import find_expected
-from shotwatch_query.domain.frames import colour_png, frames_npz, npy
+from shotwatch_query.domain.frames import colour_png, frames_csv, frames_npz, frames_tiff, npy
 from shotwatch_query.domain.pages import EARLIEST_MS
-from shotwatch_query.errors import NotFound
+from shotwatch_query.errors import BadRequest, NotFound
+from shotwatch_query.exports.contents import Arrays, ExportedFrames
+from shotwatch_query.exports.process import HDF5, require_installed, written
+from shotwatch_query.limits.memory import SHARE_BYTES
 from shotwatch_query.parameters import DeviceName, Moment, Parameters
 from shotwatch_query.reservation import Room
 from shotwatch_query.sources import ApiSources, From
@@ -25,10 +28,20 @@ from shotwatch_shots.durations import DAY_MS
 from shotwatch_shots.facility import ExpectedDevices
 from shotwatch_shots.pulses import shot_id
 from shotwatch_shots.shot import JudgedShot, ShotFilter
+from shotwatch_shots.vocabulary import AnomalyKind
 
 router = APIRouter(prefix="/devices/{device}", tags=["devices"])
 MOST_SHOTS = 1000
 _COPIES = 4
+
+
+class FramesFormat(StrEnum):
+    """The file formats of several frames."""
+
+    NPZ = "npz"
+    TIFF = "tiff"
+    CSV = "csv"
+    HDF5 = "hdf5"
 
 
 class PictureFormat(StrEnum):
@@ -49,10 +62,17 @@ MAXIMUM_RESPONSES: Responses = {
 }
 FRAMES_RESPONSES: Responses = {
     200: {
-        "description": "NPZ with `shots` (ids), `times` (of the pulses, UTC) and `frames` (n, h, w).",
+        "description": "NPZ and HDF5: `shots` (ids), `times` (of the pulses, UTC) and `frames` (n, h, w). "
+        "TIFF: a page of counts for each frame. CSV: a line for each row of pixels.",
         "headers": _COUNTED,
-        "content": {"application/octet-stream": _BINARY},
-    }
+        "content": {
+            "application/octet-stream": _BINARY,
+            "image/tiff": _BINARY,
+            "text/csv": {"schema": {"type": "string"}},
+            HDF5: _BINARY,
+        },
+    },
+    501: {},
 }
 
 
@@ -60,12 +80,25 @@ class NewestShots(Parameters):
     """The shots of the camera's place that are requested."""
 
     shots: int = Field(100, ge=1, le=MOST_SHOTS, description="So many shots, the newest ones.")
+    start: Moment | SkipJsonSchema[None] = Field(
+        None, alias="from", description="From this time on, at most a day before `to`."
+    )
+    kind: AnomalyKind | SkipJsonSchema[None] = Field(None, description="Shots with an anomaly of this kind.")
+    min_score: FiniteFloat | SkipJsonSchema[None] = Field(
+        None, description="Shots that were scored this high or higher."
+    )
     end: Moment | SkipJsonSchema[None] = Field(
         None,
         alias="to",
         description="Before this time, within a day (RFC 3339 or epoch ms); the end of data when left out.",
         examples=["2022-07-01T08:00:00Z", 1656662400000],
     )
+
+
+class FramesParameters(NewestShots):
+    """The shots that are requested, and the format of their frames."""
+
+    form: FramesFormat = Field(FramesFormat.NPZ, alias="format", description="Format of the file.")
 
 
 class MaximumParameters(NewestShots):
@@ -99,15 +132,30 @@ async def get_maximum(
 
 @router.get("/frames", summary="The newest frames", response_class=Response, responses=FRAMES_RESPONSES)
 async def get_frames(
-    sources: From, room: Room, device: DeviceName, asked: Annotated[NewestShots, Query()]
+    sources: From, room: Room, device: DeviceName, asked: Annotated[FramesParameters, Query()]
 ) -> Response:
-    """Return the camera's valid frames of the newest shots, in order of time, as one NPZ file."""
+    """Return the camera's valid frames of the newest shots of a selection, in order of time, as one file."""
     expected = find_expected(sources.facility, device, DeviceKind.CAMERA)
+    if asked.form is FramesFormat.HDF5:
+        require_installed("frames")
     await room.bytes(_frame_bytes(sources, device, asked))
     frames = await _newest_frames(sources, expected, device, asked)
     shots = [shot_id(expected.series, time) for time in frames.times.tolist()]
-    data = await asyncio.to_thread(frames_npz, shots, frames.times, frames.frames)
-    return _file(data, "application/octet-stream", frames)
+    match asked.form:
+        case FramesFormat.NPZ:
+            data = await asyncio.to_thread(frames_npz, shots, frames.times, frames.frames)
+            return _file(data, "application/octet-stream", frames)
+        case FramesFormat.TIFF:
+            return _file(await asyncio.to_thread(frames_tiff, shots, frames.frames), "image/tiff", frames)
+        case FramesFormat.CSV:
+            lines = streamed(frames_csv(shots, frames.frames), "text/csv")
+            lines.headers["X-Frames"] = str(len(shots))
+            return lines
+        case FramesFormat.HDF5:
+            unit = sources.facility.device_type(device).datasets[0].unit
+            content = ExportedFrames(device=device, unit=unit, shots=shots)
+            arrays: Arrays = {"frames": frames.frames, "times": frames.times}
+            return _file(await written(sources.exporting, content, arrays), HDF5, frames)
 
 
 async def _newest_frames(
@@ -118,8 +166,7 @@ async def _newest_frames(
     Raises:
         NotFound: there are none.
     """
-    end = await sources.end_of_data() if asked.end is None else asked.end
-    shots = await _newest_shots(sources, expected, end, asked.shots)
+    shots = await _newest_shots(sources, expected, asked)
     found = await sources.frames.read(shots, [device])
     if not found or not len(found[0].frames):
         raise NotFound(
@@ -129,11 +176,13 @@ async def _newest_frames(
 
 
 async def _newest_shots(
-    sources: ApiSources, expected: ExpectedDevices, end: int, count: int
+    sources: ApiSources, expected: ExpectedDevices, asked: NewestShots
 ) -> list[JudgedShot]:
-    """Return up to `count` shots of a place within a day before a time (epoch ms), the newest first."""
-    wanted = ShotFilter(area=expected.place, interval=expected.interval)
-    return await sources.archive.shots.page(wanted, max(end - DAY_MS, EARLIEST_MS), end, count, True)
+    """Return the requested shots of a place within a day, the newest first."""
+    end = await sources.end_of_data() if asked.end is None else asked.end
+    start = max(end - DAY_MS, EARLIEST_MS, EARLIEST_MS if asked.start is None else asked.start)
+    wanted = ShotFilter(expected.place, expected.interval, asked.kind, asked.min_score)
+    return await sources.archive.shots.page(wanted, start, end, asked.shots, True)
 
 
 def _file(data: bytes, media_type: str, frames: CameraFrames) -> Response:
@@ -141,6 +190,14 @@ def _file(data: bytes, media_type: str, frames: CameraFrames) -> Response:
 
 
 def _frame_bytes(sources: ApiSources, device: str, asked: NewestShots) -> int:
-    """Return the memory for frames while they are read, joined, sorted and written, in bytes."""
+    """Return the memory for frames while they are read, joined, sorted and written, in bytes.
+
+    Raises:
+        BadRequest: it is more than a caller may have; the message gives the largest number of shots.
+    """
     pixels = prod(sources.facility.device_type(device).datasets[0].shape)
-    return _COPIES * asked.shots * pixels * np.dtype(np.uint16).itemsize
+    of_shot = _COPIES * pixels * np.dtype(np.uint16).itemsize
+    if of_shot * asked.shots > SHARE_BYTES:
+        most = SHARE_BYTES // of_shot
+        raise BadRequest(f"shots: the frames of {device} are large; ask for at most {most} at a time")
+    return of_shot * asked.shots

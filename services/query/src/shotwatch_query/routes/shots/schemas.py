@@ -98,6 +98,7 @@ class ShotMember(Schema):
     block: str | None = Field(description="Key of the block that holds the record; null when it is missing.")
     row: int | None = Field(description="Row of the record in its block.")
     raw_object: str | None = Field(description="Key of the object from which the block was made.")
+    object_id: str | None = Field(description="Id of that object in the ledger.")
 
     @classmethod
     def of(cls, member: MemberRecord) -> Self:
@@ -110,6 +111,7 @@ class ShotMember(Schema):
             block=ref and ref.key,
             row=member.row,
             raw_object=ref and ref.object_key,
+            object_id=ref and ref.object_id,
         )
 
 
