@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest.mock import patch
 from zlib import crc32
@@ -128,6 +128,47 @@ def test_the_oldest_blocks_make_room_and_the_folder_never_exceeds_its_size(
     there = [cache.find(ref) is not None for ref in refs]
     assert there == sorted(there)
     assert sum(there) >= 7
+
+
+def test_blocks_of_all_sizes_take_the_places_of_others_and_are_found_as_they_were_kept(
+    cache: BlockCache, folder: Path
+) -> None:
+    blocks = [os.urandom(1 + (number * 7919) % (SIZE // 8)) for number in range(100)]
+    refs = []
+    for number, data in enumerate(blocks):
+        refs.append(keep(cache, data, key=str(number)))
+        assert cache.find(refs[-1]) == data
+        assert total(folder) <= SIZE
+    for ref, data in zip(refs, blocks, strict=True):
+        assert cache.find(ref) in (data, None)
+
+
+def test_a_block_whose_place_is_taken_while_it_is_read_is_not_found(
+    cache: BlockCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref, before = keep(cache, b"frames" * 1000, key="read"), outcomes("unreadable")
+    status = os.fstat
+
+    def taken(descriptor: int) -> os.stat_result:
+        monkeypatch.undo()
+        for number in range(20):
+            keep(cache, b"others" * 1000, key=str(number))
+        return status(descriptor)
+
+    monkeypatch.setattr("os.fstat", taken)
+    assert cache.find(ref) is None
+    assert outcomes("unreadable") == before + 1
+    assert cache.find(ref) is None
+    assert outcomes("unreadable") == before + 1, "by now it has no name"
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/"), lambda path: path.mkdir()])
+def test_what_is_no_file_in_the_folder_is_left_alone(
+    cache: BlockCache, folder: Path, make: Callable[[Path], None]
+) -> None:
+    make(folder / "strange")
+    kept = [cache.find(keep(cache, bytes(SIZE // 8), key=str(number))) for number in range(20)]
+    assert kept == [bytes(SIZE // 8)] * 20
 
 
 def test_threads_that_write_at_once_exceed_the_size_neither(cache: BlockCache, folder: Path) -> None:
