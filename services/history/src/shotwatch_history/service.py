@@ -28,6 +28,8 @@ from shotwatch_history.jobs.tables import TableCompaction, TableLease, TableRete
 from shotwatch_history.jobs.trends import TrendWatch
 from shotwatch_history.settings import HistorySettings
 
+PROMOTION_POLL_S = 60.0
+"""Longest pause between two comparisons of promotions with the audit, in seconds."""
 LEDGER_POLL_S = 60.0
 """Pause between two checks of the ledger, in seconds."""
 RETENTION_POLL_S = 60.0
@@ -49,7 +51,7 @@ async def assemble(context: ServiceContext[HistorySettings], resources: AsyncExi
         (settings.trend_poll_seconds, TrendWatch(context).poll),
         (settings.reference_poll_seconds, ReferenceRenewal(context).renew),
         (settings.drift_poll_seconds, DriftWatch(context, registry).poll),
-        (settings.drift_poll_seconds, PromotionWatch(context).poll),
+        (min(settings.drift_poll_seconds, PROMOTION_POLL_S), PromotionWatch(context).poll),
         (LEDGER_POLL_S, LedgerWatch(context).poll),
         (TABLE_POLL_S, TableCompaction(context, tables).poll),
         *([(RETENTION_POLL_S, ShotRetention(context).poll)] if settings.shot_days else []),

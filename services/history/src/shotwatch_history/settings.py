@@ -6,10 +6,11 @@ from shotwatch_common.settings import BrokerSettings, Days, PositiveFloat
 class HistorySettings(BrokerSettings):
     """The settings that all services share, the periods of the checks, and how long data are kept."""
 
-    trend_poll_seconds: PositiveFloat = 60.0
+    trend_poll_seconds: PositiveFloat = 600.0
     """Pause between two checks for slow changes, in seconds."""
-    drift_poll_seconds: PositiveFloat = 60.0
-    """Pause between two checks for drift, and between two comparisons of promotions and audit, in seconds."""
+    drift_poll_seconds: PositiveFloat = 600.0
+    """Pause between two checks for drift, in seconds. Promotions are compared with the audit as often, and at
+    least once a minute."""
     reference_poll_seconds: PositiveFloat = 30.0
     """Pause between two checks for old references, in seconds."""
     shot_days: Days = 90
