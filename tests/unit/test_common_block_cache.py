@@ -255,6 +255,24 @@ async def test_a_block_in_the_cache_is_read_without_the_store(cache: BlockCache,
         await fetch_block(store, unknown)
 
 
+async def test_a_block_that_is_gone_as_soon_as_it_was_written_is_written_again_later(
+    cache: BlockCache, block: pa.Buffer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World()
+    stat = world.store.stat_object
+
+    async def removed(bucket: str, key: str) -> object:
+        del world.store.buckets[bucket][key]
+        return await stat(bucket, key)
+
+    monkeypatch.setattr(world.store, "stat_object", removed)
+    store = ObjectStore(world.store, cache)  # type: ignore[arg-type]
+    ref = ref_of(block.to_pybytes())
+    with pytest.raises(BlockGone, match="gone since it was written"):
+        await put_block(store, ref, read_block(block))
+    assert cache.find(ref) is None, "the cache has no block that the store lacks"
+
+
 async def test_a_block_that_is_not_in_the_cache_comes_from_the_store(
     cache: BlockCache, folder: Path, block: pa.Buffer
 ) -> None:
