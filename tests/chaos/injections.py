@@ -1,7 +1,6 @@
 """The fault injections: each feeds an input to the test bed and breaks something meanwhile."""
 
 import asyncio
-import hashlib
 import json
 import os
 import signal
@@ -20,6 +19,7 @@ from faststream.rabbit import RabbitQueue
 from shotwatch_common.topology import PATH, STAGES
 from shotwatch_shots.vocabulary import ObjectState
 from tests.broker import TOPOLOGY
+from tests.support.etags import etag_of
 
 from .bed import FOREVER_MS, FaultBed, tap_of, until
 from .inputs import BIG, REPOSITORY, SMALL
@@ -410,8 +410,12 @@ async def _taken(tap: AbstractQueue) -> AsyncIterator[aio_pika.abc.AbstractIncom
 
 def _notification(bucket: str, key: str, content: bytes) -> bytes:
     """What an S3 server announces when an object was put."""
-    etag = hashlib.md5(content).hexdigest()
-    stored = {"key": quote_plus(key), "size": len(content), "eTag": etag, "sequencer": "1"}
+    stored = {
+        "key": quote_plus(key),
+        "size": len(content),
+        "eTag": etag_of(content),
+        "sequencer": "1",
+    }
     record = {
         "eventVersion": "2.0",
         "eventSource": "minio:s3",

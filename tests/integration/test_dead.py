@@ -1,6 +1,5 @@
 """`shotwatch dead` on real servers: what is dead-lettered is found, requeued once, or discarded on record."""
 
-import hashlib
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,6 +18,7 @@ from shotwatch_shots.records import FileIngested
 from shotwatch_shots.vocabulary import ObjectState
 from shotwatch_simulator.simulation import Simulation, simulate
 from tests.broker import TOPOLOGY
+from tests.support.etags import etag_of
 
 from .commands import Result
 from .conftest import Running, alter_object, until
@@ -163,7 +163,7 @@ async def test_what_ingest_gave_up_is_left_alone_until_somebody_sends_it_back(
     running: Running, tmp_path: Path
 ) -> None:
     given_up, later = simulated(running, tmp_path, datetime(2024, 3, 2, 8, tzinfo=UTC))[:2]
-    etag = hashlib.md5(given_up.read_bytes()).hexdigest()
+    etag = etag_of(given_up.read_bytes())
     size = given_up.stat().st_size
     arrived = ArrivedObject(running.settings.inbox_bucket, given_up.name, etag, size, epoch_now())
     body = build_notification(arrived)

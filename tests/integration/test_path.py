@@ -1,7 +1,6 @@
 """The path of a shot on real servers, with two replicas of each service: from a file to events."""
 
 import asyncio
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -35,6 +34,7 @@ from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import inject, plan_injections
 from shotwatch_simulator.simulation import Simulation, simulate
 from tests.broker import TOPOLOGY
+from tests.support.etags import etag_of
 
 from .conftest import REPOSITORY, Running, until
 
@@ -213,7 +213,7 @@ async def test_every_object_ends_in_one_state_with_its_reason(running: Running, 
 
     def kept_as(key: str) -> str:
         stem, _, extension = key.rpartition(".")
-        return f"{stem}@{md5(contents[key][0])}.{extension}"
+        return f"{stem}@{etag_of(contents[key][0])}.{extension}"
 
     good_key, cut_key = name.format("good"), name.format("cut")
     assert places[good_key] == ("data", f"2022-07-03/{kept_as(good_key)}")
@@ -264,13 +264,14 @@ async def test_the_version_that_was_stored_last_counts_whatever_its_event_states
     await running.upload(*files)
     await running.judged()
     bucket, camera = running.settings.inbox_bucket, next(path for path in files if "Camera-1" in path.name)
-    of_first = object_id(bucket, camera.name, md5(camera.read_bytes()))
+    first_etag = etag_of(camera.read_bytes())
+    of_first = object_id(bucket, camera.name, first_etag)
     newer = next(path for path in simulate(second, tmp_path / "second") if path.name == camera.name)
     await running.store.put(bucket, newer.name, newer.read_bytes())
-    etag = await running.store.etag(bucket, newer.name) or md5(newer.read_bytes())
+    etag = await running.store.etag(bucket, newer.name) or etag_of(newer.read_bytes())
     await notify(running, bucket, newer.name, etag, newer.stat().st_size)  # an event of the year 2022
     await running.judged()
-    await notify(running, bucket, camera.name, md5(camera.read_bytes()), 1)  # the first version's, once more
+    await notify(running, bucket, camera.name, first_etag, 1)  # the first version's, once more
     other = simulation(running, start + MINUTE, duration=timedelta(seconds=2))
     await running.upload(*simulate(other, tmp_path / "other"))
     await running.judged()
@@ -292,17 +293,12 @@ async def test_the_version_that_was_stored_last_counts_whatever_its_event_states
         assert kept == version.read_bytes(), "a later version overwrites none"
 
 
-def md5(content: bytes) -> str:
-    """The etag of an object that was put in one request."""
-    return hashlib.md5(content).hexdigest()
-
-
 async def test_a_dead_lettered_object_waits_for_a_person_or_for_being_stored_again(
     running: Running, tmp_path: Path
 ) -> None:
     start = datetime(2022, 7, 2, 18, tzinfo=UTC)
     (path, *_) = simulate(simulation(running, start, duration=timedelta(seconds=2)), tmp_path / "given up")
-    bucket, etag = running.settings.inbox_bucket, md5(path.read_bytes())
+    bucket, etag = running.settings.inbox_bucket, etag_of(path.read_bytes())
     identity = object_id(bucket, path.name, etag)
     found = ArrivedObject(bucket, path.name, etag, path.stat().st_size, epoch_now())
     await running.archive.dead_letter("ingest", build_notification(found), "a test")

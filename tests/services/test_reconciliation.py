@@ -48,7 +48,8 @@ def read_at_once(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 async def compared(world: World, known: Sequence[tuple[str, str]], held: Sequence[str]) -> Outcome:
     """Compare a ledger of such objects (id, key) with a data bucket of such keys."""
     for id_, key in known:
-        etag = await world.objects.put("data", f"{DAY}/{key}", b"x")
+        await world.objects.put("data", f"{DAY}/{key}", b"x")
+        etag = await world.objects.etag("data", f"{DAY}/{key}") or ""
         obj = ObjectRef(object_id=id_, bucket="inbox", key=key, etag=etag, size=1, arrived_at=1)
         await world.archive.ledger.enter(obj, "ingest")
         where = "data", f"{DAY}/{key}"

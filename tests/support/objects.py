@@ -74,12 +74,8 @@ class StoreClient:
     async def stat_object(self, bucket: str, key: str) -> SimpleNamespace:
         return SimpleNamespace(etag=self._found(bucket, key).etag)
 
-    async def put_whole(
-        self, bucket: str, key: str, content: bytes | pa.Buffer, _kind: str
-    ) -> SimpleNamespace:
-        stored = StoredBytes(bytes(content), clock.epoch_now())
-        self._write("put", bucket, key, stored)
-        return SimpleNamespace(etag=stored.etag)
+    async def put_whole(self, bucket: str, key: str, content: bytes | pa.Buffer, _kind: str) -> None:
+        self._write("put", bucket, key, StoredBytes(bytes(content), clock.epoch_now()))
 
     async def copy_object(self, bucket: str, key: str, source: CopySource) -> None:
         found = self._found(source.bucket_name, source.object_name)

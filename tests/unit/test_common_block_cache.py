@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest.mock import patch
 from zlib import crc32
@@ -130,6 +130,47 @@ def test_the_oldest_blocks_make_room_and_the_folder_never_exceeds_its_size(
     assert sum(there) >= 7
 
 
+def test_blocks_of_all_sizes_take_the_places_of_others_and_are_found_as_they_were_kept(
+    cache: BlockCache, folder: Path
+) -> None:
+    blocks = [os.urandom(1 + (number * 7919) % (SIZE // 8)) for number in range(100)]
+    refs = []
+    for number, data in enumerate(blocks):
+        refs.append(keep(cache, data, key=str(number)))
+        assert cache.find(refs[-1]) == data
+        assert total(folder) <= SIZE
+    for ref, data in zip(refs, blocks, strict=True):
+        assert cache.find(ref) in (data, None)
+
+
+def test_a_block_whose_place_is_taken_while_it_is_read_is_not_found(
+    cache: BlockCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref, before = keep(cache, b"frames" * 1000, key="read"), outcomes("unreadable")
+    status = os.fstat
+
+    def taken(descriptor: int) -> os.stat_result:
+        monkeypatch.undo()
+        for number in range(20):
+            keep(cache, b"others" * 1000, key=str(number))
+        return status(descriptor)
+
+    monkeypatch.setattr("os.fstat", taken)
+    assert cache.find(ref) is None
+    assert outcomes("unreadable") == before + 1
+    assert cache.find(ref) is None
+    assert outcomes("unreadable") == before + 1, "by now it has no name"
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/"), lambda path: path.mkdir()])
+def test_what_is_no_file_in_the_folder_is_left_alone(
+    cache: BlockCache, folder: Path, make: Callable[[Path], None]
+) -> None:
+    make(folder / "strange")
+    kept = [cache.find(keep(cache, bytes(SIZE // 8), key=str(number))) for number in range(20)]
+    assert kept == [bytes(SIZE // 8)] * 20
+
+
 def test_threads_that_write_at_once_exceed_the_size_neither(cache: BlockCache, folder: Path) -> None:
     def write(name: str) -> None:
         for number in range(20):
@@ -212,6 +253,24 @@ async def test_a_block_in_the_cache_is_read_without_the_store(cache: BlockCache,
     assert read.time.tolist() == [1, 2, 3]
     with pytest.raises(BlockGone):
         await fetch_block(store, unknown)
+
+
+async def test_a_block_that_is_gone_as_soon_as_it_was_written_is_written_again_later(
+    cache: BlockCache, block: pa.Buffer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World()
+    stat = world.store.stat_object
+
+    async def removed(bucket: str, key: str) -> object:
+        del world.store.buckets[bucket][key]
+        return await stat(bucket, key)
+
+    monkeypatch.setattr(world.store, "stat_object", removed)
+    store = ObjectStore(world.store, cache)  # type: ignore[arg-type]
+    ref = ref_of(block.to_pybytes())
+    with pytest.raises(BlockGone, match="gone since it was written"):
+        await put_block(store, ref, read_block(block))
+    assert cache.find(ref) is None, "the cache has no block that the store lacks"
 
 
 async def test_a_block_that_is_not_in_the_cache_comes_from_the_store(

@@ -1,6 +1,7 @@
 """The compiled scores are those of plain NumPy, of whatever frames and in batches of every size."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image as Picture
 from shotwatch_common.turns import SLICE
 from shotwatch_detector.arrays import Features, Frames, Images
 from shotwatch_detector.decision import judge, threshold_of
+from shotwatch_detector.fine_structure import measure_structure, no_fine_maps
 from shotwatch_detector.frames import SMALLEST_GAIN, ReferenceFrame, make_reference, normalise
 from shotwatch_detector.residuals import ResidualMap, measure_deviations, smooth
 from shotwatch_detector.scoring import FRAMES_AT_ONCE, CameraReference, learn_camera, score_frames
@@ -252,6 +254,8 @@ def test_residuals_of_every_shape_are_measured_as_in_numpy(
         smooth(images), detector_reference.smooth(images), rtol=1e-5, atol=1e-6 * scale
     )
     found = measure_deviations(images, expected, residual_map)
+    with_fine, _ = measure_structure(images, expected, residual_map, no_fine_maps(*shape))
+    np.testing.assert_equal(asdict(with_fine), asdict(found))
     residuals = images - expected
     deviations = detector_reference.deviations(residuals, residual_map).reshape(3, -1)
     near = {"rtol": 1e-5, "atol": 1e-6 * max(1.0, float(np.abs(deviations).max()))}

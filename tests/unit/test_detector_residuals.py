@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from shotwatch_detector.arrays import Features
-from shotwatch_detector.fine_structure import FineDeviations, map_fine, measure_fine
+from shotwatch_detector.fine_structure import FineDeviations, map_fine, measure_structure
 from shotwatch_detector.residuals import (
     ResidualMap,
     map_residuals,
@@ -116,7 +116,8 @@ def test_a_camera_of_little_noise_has_little_noise_in_its_map() -> None:
 
 def fine(residual: np.ndarray) -> FineDeviations:
     noise = np.random.default_rng(2).normal(0, 0.01, (300, *SHAPE)).astype(np.float32)
-    return measure_fine(residual, np.zeros_like(residual), map_fine(noise, 1e-5))
+    _, found = measure_structure(residual, np.zeros_like(residual), FLAT, map_fine(noise, 1e-5))
+    return found
 
 
 def test_a_single_pixel_stands_out_by_nearly_its_noise_unsmoothed() -> None:

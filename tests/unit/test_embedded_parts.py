@@ -15,6 +15,7 @@ from shotwatch_embedded.errors import ProcessFailed, RabbitMQMissing, StackNotFo
 from shotwatch_embedded.keeper import Backoff
 from shotwatch_embedded.lock import is_held, take
 from shotwatch_embedded.ports import LOOPBACK, Ports
+from shotwatch_embedded.servers.store import store
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.status import Role, State, Status
 
@@ -35,6 +36,18 @@ def ports() -> Iterator[Ports]:
     ports = Ports()
     yield ports
     ports.release()
+
+
+def test_a_store_keeps_the_hash_of_its_etags(ports: Ports, tmp_path: Path) -> None:
+    def etag_hash(folder: Path) -> str:
+        command = store(folder, "access", "secret", ports).command
+        return command[command.index("--etag-hash") + 1]
+
+    older = tmp_path / "of an earlier release"
+    (older / "buckets" / "inbox").mkdir(parents=True)
+    for _ in "first start", "second start":
+        assert etag_hash(older) == "md5"
+        assert etag_hash(tmp_path / "new") == "xxh128"
 
 
 def test_no_port_is_handed_out_twice(ports: Ports) -> None:

@@ -46,7 +46,7 @@ async def port(uploads: Uploads) -> AsyncIterator[int]:
 
 async def test_an_upload_to_this_machine_is_verified_by_its_crc_32(uploads: Uploads, port: int) -> None:
     async with ObjectStore.at(f"http://127.0.0.1:{port}", "access", "secret") as store:
-        assert await store.put("bucket", "key", pa.py_buffer(CONTENT)) == "the-etag"
+        await store.put("bucket", "key", pa.py_buffer(CONTENT))
     [(request, body)] = uploads.seen
     assert body == CONTENT
     assert request.headers["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD"

@@ -8,6 +8,7 @@ costs time and nothing else.
 import os
 import secrets
 import stat
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from hashlib import blake2b
@@ -26,7 +27,7 @@ from shotwatch_shots.records import BlockRef
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_WRITE = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _PARTS = 8
 """The folder is listed after each part of its size that was written, not for each block."""
 
@@ -43,7 +44,9 @@ class BlockCache:
         self._max_bytes = max_bytes
         self._writing = Lock()
         self._room = 0
-        """Bytes that may be written until the folder is listed again."""
+        """Bytes that may be written until another file is replaced."""
+        self._oldest: deque[tuple[int, str]] = deque()
+        """Size and name of the files that new blocks replace until the folder is listed again."""
 
     @classmethod
     def of(cls, settings: Settings) -> Self | None:
@@ -81,9 +84,9 @@ class BlockCache:
         unfinished = f"{secrets.token_hex(8)}.new"
         try:
             with self._writing:
-                self._make_room(len(data))
+                self._make_room(len(data), unfinished)
                 self._write(unfinished, data)
-            os.rename(unfinished, _name(ref), src_dir_fd=self._folder, dst_dir_fd=self._folder)
+            self._rename(unfinished, _name(ref))
         except OSError:
             metrics.block_cache(CacheOutcome.NOT_KEPT)
             with suppress(OSError):
@@ -103,16 +106,20 @@ class BlockCache:
             return file.readall()
 
     def _write(self, name: str, data: pa.Buffer) -> None:
-        descriptor = os.open(name, _NEW, 0o600, dir_fd=self._folder)
+        """Write a file, over the content that it may have: its memory need not be allocated again."""
+        descriptor = os.open(name, _WRITE, 0o600, dir_fd=self._folder)
         try:
             left = memoryview(data)
             while left:
                 left = left[os.write(descriptor, left) :]
+            os.truncate(descriptor, len(data))
         finally:
             os.close(descriptor)
 
-    def _make_room(self, size: int) -> None:
-        """Remove the oldest blocks if this one might not fit.
+    def _make_room(self, size: int, unfinished: str) -> None:
+        """Remove the oldest blocks if this one might not fit; one of them becomes the file `unfinished`.
+
+        A reader that has this one open finds another CRC-32, and uses the store.
 
         Raises:
             OSError: the block is larger than a part, or the folder cannot be listed.
@@ -120,21 +127,28 @@ class BlockCache:
         part = self._max_bytes // _PARTS
         if size > part:
             raise OSError(f"{size} bytes are more than an eighth of the block cache")
-        if size > self._room:
-            self._remove_oldest(self._max_bytes - part)
-            self._room = part
+        if size > self._room + sum(of for of, _ in self._oldest):
+            self._find_oldest(part)
+        while size > self._room:
+            of, name = self._oldest.popleft()
+            self._room += of
+            with suppress(FileNotFoundError):  # another replica removed it
+                self._rename(name, unfinished)
         self._room -= size
 
-    def _remove_oldest(self, most: int) -> None:
-        """Remove the oldest files until the others have `most` bytes, unfinished files included."""
+    def _find_oldest(self, part: int) -> None:
+        """List the folder; choose the oldest files, without which there is room for `part` bytes."""
         files = sorted(self._files())
-        excess = sum(size for _, size, _ in files) - most
+        self._room = room = self._max_bytes - sum(size for _, size, _ in files)
+        self._oldest.clear()
         for _, size, name in files:
-            if excess <= 0:
+            if room >= part:
                 return
-            with suppress(FileNotFoundError):  # another replica removed it
-                os.unlink(name, dir_fd=self._folder)
-            excess -= size
+            self._oldest.append((size, name))
+            room += size
+
+    def _rename(self, name: str, to: str) -> None:
+        os.rename(name, to, src_dir_fd=self._folder, dst_dir_fd=self._folder)
 
     def _files(self) -> Iterator[tuple[int, int, str]]:
         """Yield the time of writing (ns), the size and the name of each file."""
@@ -142,7 +156,8 @@ class BlockCache:
             for entry in entries:
                 with suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)
-                    yield status.st_mtime_ns, status.st_size, entry.name
+                    if stat.S_ISREG(status.st_mode):
+                        yield status.st_mtime_ns, status.st_size, entry.name
 
 
 def _name(ref: BlockRef) -> str:

@@ -21,11 +21,14 @@ async def put_block(store: ObjectStore, ref: BlockRef, block: Block) -> tuple[Bl
     """Write a block to the store, and to the block cache. Return the reference with its CRC-32, and its etag.
 
     Raises:
-        Retry: the store is not available.
+        Retry: the store is not available, or the block is gone again.
     """
     data = await asyncio.to_thread(write_block, block)
     ref = ref.model_copy(update={"crc32": await asyncio.to_thread(crc32, data)})
-    etag = await store.put(ref.bucket, ref.key, data)
+    await store.put(ref.bucket, ref.key, data)
+    etag = await store.etag(ref.bucket, ref.key)
+    if etag is None:
+        raise BlockGone(f"block {ref.key} of {ref.object_key} is gone since it was written")
     if store.block_cache is not None:
         await asyncio.to_thread(store.block_cache.keep, ref, data)
     metrics.block_written(len(data))

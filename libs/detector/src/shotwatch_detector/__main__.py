@@ -5,7 +5,7 @@ Numba stores the machine code beside the modules, for this type of processor.
 
 import numpy as np
 
-from shotwatch_detector.fine_structure import map_fine, measure_fine
+from shotwatch_detector.fine_structure import map_fine, measure_structure
 from shotwatch_detector.frames import ReferenceFrame, normalise
 from shotwatch_detector.residuals import ResidualMap, measure_deviations, smooth
 
@@ -18,7 +18,7 @@ def compile_kernels() -> None:
     sloped = np.arange(flat.size, dtype=np.float32).reshape(SHAPE)
     images = normalise(sloped.astype(np.uint16)[np.newaxis], ReferenceFrame(sloped, 1.0)).images
     measure_deviations(images, smooth(images), ResidualMap(flat, flat))
-    measure_fine(images, images, map_fine(images, 1.0))
+    measure_structure(images, images, ResidualMap(flat, flat), map_fine(images, 1.0))
 
 
 if __name__ == "__main__":

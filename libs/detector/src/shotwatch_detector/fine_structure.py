@@ -10,15 +10,18 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from shotwatch_detector.arrays import Image, Images
+from shotwatch_detector.arrays import Image, Images, Values
 from shotwatch_detector.residual_kernels import REACH, empty_frame, measure_frame, smooth_frame, subtract
 from shotwatch_detector.residuals import (
     SIGMA_OF_ROUNDING,
+    Deviations,
     Extreme,
     Extremes,
     ResidualMap,
+    deviations_of,
     extremes_of,
     map_residuals,
+    require_shape,
 )
 
 Line = NDArray[np.float32]
@@ -85,23 +88,37 @@ def map_fine(residuals: Images, count_of_peak: float) -> FineMaps:
     )
 
 
-def measure_fine(images: Images, expected: Images, maps: FineMaps) -> FineDeviations:
-    """Measure how single pixels, columns and rows of images differ from the expected ones, (n, h, w) each."""
-    table = np.empty((3, len(images), 7))
+def measure_structure(
+    images: Images, expected: Images, smoothed_map: ResidualMap, maps: FineMaps
+) -> tuple[Deviations, FineDeviations]:
+    """Return `measure_deviations`, and how single pixels, columns and rows differ from the expected ones.
+
+    Images and expected images are (n, h, w). Both are measured together, as both need the smoothed residual.
+
+    Raises:
+        ValueError: the shapes of images, expected images and map differ.
+    """
+    require_shape(images, expected, smoothed_map)
+    smoothed, fine = np.empty((len(images), 8)), np.empty((3, len(images), 7))
     scales = (maps.pixels, maps.columns, maps.rows)
-    _measure_fine_all(
+    _measure_structure(
         np.ascontiguousarray(images),
         np.ascontiguousarray(expected),
+        smoothed_map.centre,
+        np.reciprocal(smoothed_map.sigma),
+        smoothed,
         (maps.pixels.centre, maps.columns.centre, maps.rows.centre),
         (
             np.reciprocal(maps.pixels.sigma),
             np.reciprocal(maps.columns.sigma),
             np.reciprocal(maps.rows.sigma),
         ),
-        table,
+        fine,
     )
-    pixels, columns, rows = (extremes_of(of[:, 1:], scale) for of, scale in zip(table, scales, strict=True))
-    return FineDeviations(pixels, columns, Extremes(_turned(rows.highest), _turned(rows.lowest)))
+    pixels, columns, rows = (extremes_of(of[:, 1:], scale) for of, scale in zip(fine, scales, strict=True))
+    return deviations_of(smoothed, smoothed_map), FineDeviations(
+        pixels, columns, Extremes(_turned(rows.highest), _turned(rows.lowest))
+    )
 
 
 def _turned(extreme: Extreme) -> Extreme:
@@ -114,29 +131,41 @@ def _refine_all(residuals: Images, pixels: Images, columns: Images, rows: Images
     framed = empty_frame(residuals.shape[1:])
     for index in range(len(residuals)):
         framed[REACH:-REACH] = residuals[index]
+        smooth_frame(framed, pixels[index])
         _refine(framed, pixels[index], columns[index, 0], rows[index, 0])
 
 
 @njit(cache=True, nogil=True)
-def _measure_fine_all(
-    images: Images, expected: Images, centres: Maps, weights: Maps, table: NDArray[np.float64]
+def _measure_structure(
+    images: Images,
+    expected: Images,
+    centre: Image,
+    weight: Image,
+    smoothed: Values,
+    centres: Maps,
+    weights: Maps,
+    fine: NDArray[np.float64],
 ) -> None:
-    """Fill the table (3, n, 7) of pixels, columns and rows as `measure_frame` does."""
+    """Fill the table of the smoothed residuals (n, 8), and that of pixels, columns and rows (3, n, 7)."""
     framed = empty_frame(images.shape[1:])
     pixels, columns, rows = np.empty_like(centres[0]), np.empty_like(centres[1]), np.empty_like(centres[2])
     for index in range(len(images)):
-        subtract(images[index], expected[index], framed[REACH:-REACH])
+        smoothed[index, 0] = subtract(images[index], expected[index], framed[REACH:-REACH])
+        smooth_frame(framed, pixels)
+        measure_frame(pixels, centre, weight, smoothed[index, 1:])
         _refine(framed, pixels, columns[0], rows[0])
-        measure_frame(pixels, centres[0], weights[0], table[0, index])
-        measure_frame(columns, centres[1], weights[1], table[1, index])
-        measure_frame(rows, centres[2], weights[2], table[2, index])
+        measure_frame(pixels, centres[0], weights[0], fine[0, index])
+        measure_frame(columns, centres[1], weights[1], fine[1, index])
+        measure_frame(rows, centres[2], weights[2], fine[2, index])
 
 
 @njit(cache=True, nogil=True)
 def _refine(framed: Image, pixels: Image, columns: Line, rows: Line) -> None:
-    """Fill the fine structure of a residual with `REACH` rows of zeros above and below."""
+    """Fill the fine structure of a residual with `REACH` rows of zeros above and below.
+
+    `pixels` hold the smoothed residual before.
+    """
     height, width = pixels.shape
-    smooth_frame(framed, pixels)
     sums, means = np.zeros(width, np.float32), np.empty(height, np.float32)
     for row in range(height):
         residual, rest = framed[row + REACH], pixels[row]

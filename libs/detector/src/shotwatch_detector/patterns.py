@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_detector.arrays import Features, Image, Images, Values
-from shotwatch_detector.fine_structure import FineMaps, map_fine, measure_fine, no_fine_maps
-from shotwatch_detector.residuals import Extremes, ResidualMap, map_smoothed, measure_deviations
+from shotwatch_detector.fine_structure import FineMaps, map_fine, measure_structure, no_fine_maps
+from shotwatch_detector.residuals import Extremes, ResidualMap, map_smoothed
 
 MOST_PATTERNS = 20
 FRAMES_PER_PATTERN = 20
@@ -96,8 +96,7 @@ def measure_rest(images: Images, brightness: Values, patterns: Patterns) -> Feat
     """
     centred = images - patterns.mean
     explained, known = patterns.explain(centred)
-    found = measure_deviations(centred, explained, patterns.left)
-    fine = measure_fine(centred, explained, patterns.fine)
+    found, fine = measure_structure(centred, explained, patterns.left, patterns.fine)
     faintness = np.minimum(brightness, 1.0) * known
     return {
         "structure": found.rms * faintness,

@@ -133,9 +133,7 @@ def measure_deviations(images: Images, expected: Images, residual_map: ResidualM
     Raises:
         ValueError: the shapes of images, expected images and map differ.
     """
-    shape = (len(images), *residual_map.centre.shape)
-    if not images.shape == expected.shape == shape:
-        raise ValueError(f"images {images.shape} and expected {expected.shape} should be {shape}")
+    require_shape(images, expected, residual_map)
     table = np.empty((len(images), 8))
     measure_all(
         np.ascontiguousarray(images),
@@ -144,6 +142,18 @@ def measure_deviations(images: Images, expected: Images, residual_map: ResidualM
         np.reciprocal(residual_map.sigma),
         table,
     )
+    return deviations_of(table, residual_map)
+
+
+def require_shape(images: Images, expected: Images, residual_map: ResidualMap) -> None:
+    """Raise ValueError if the shapes of images, expected images and map differ."""
+    shape = (len(images), *residual_map.centre.shape)
+    if not images.shape == expected.shape == shape:
+        raise ValueError(f"images {images.shape} and expected {expected.shape} should be {shape}")
+
+
+def deviations_of(table: Values, residual_map: ResidualMap) -> Deviations:
+    """Return the deviations from a table (n, 8) that `measure_all` filled."""
     return Deviations(
         table[:, 0], np.sqrt(table[:, 1] / residual_map.centre.size), extremes_of(table[:, 2:], residual_map)
     )

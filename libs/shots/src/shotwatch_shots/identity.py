@@ -27,7 +27,9 @@ _UNFIT = re.compile(r"[\x00-\x1f\x7f~]")
 A name with that mark is shortened again, so no key can equal the shortened form of another.
 """
 _PLAIN_ETAG = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,39}")
-"""MD5 in hexadecimal, followed by `-` and a number after a multipart upload. Stores may use other etags."""
+"""MD5 in hexadecimal, followed by `-` and a number after a multipart upload; or XXH128. Stores may use other
+etags.
+"""
 
 
 def _digest(*parts: object) -> str:

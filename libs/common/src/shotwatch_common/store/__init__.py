@@ -101,12 +101,14 @@ class ObjectStore:
             etag = response.headers.get("ETag", "").strip('"')
             return ObjectVersion(etag, _http_date_ms(response.headers.get("Last-Modified", "")))
 
-    async def put(self, bucket: str, key: str, data: bytes | pa.Buffer, content_type: str = "") -> str:
-        """Write a complete object in one request, replacing any previous one. Return its etag."""
+    async def put(self, bucket: str, key: str, data: bytes | pa.Buffer, content_type: str = "") -> None:
+        """Write a complete object in one request, replacing any previous one.
+
+        The answer's etag is not used: the embedded store reports another one in listings (`etag`).
+        """
         kind = content_type or "application/octet-stream"
         async with translated(bucket, key):
-            written = await self._client.put_whole(bucket, key, data, kind)
-        return (written.etag or "").strip('"')
+            await self._client.put_whole(bucket, key, data, kind)
 
     async def move(
         self, source: tuple[str, str], target: tuple[str, str], version: str | None = None

@@ -17,7 +17,7 @@ from aiohttp import ClientSession, ClientTimeout, TCPConnector
 from aiohttp_retry import ExponentialRetry, RetryClient
 from deflate import crc32
 from miniopy_async.api import Minio
-from miniopy_async.helpers import ObjectWriteResult, check_bucket_name, check_object_name
+from miniopy_async.helpers import check_bucket_name, check_object_name
 
 _SILENCE_S = 300.0
 """Longest time without any byte of an answer."""
@@ -51,9 +51,7 @@ class Client(Minio):
         super().__init__(address, access_key, secret_key, secure=secure, region="us-east-1")
         self._signs_bodies = not secure and not _is_this_machine(address)
 
-    async def put_whole(
-        self, bucket: str, key: str, content: bytes | pa.Buffer, content_type: str
-    ) -> ObjectWriteResult:
+    async def put_whole(self, bucket: str, key: str, content: bytes | pa.Buffer, content_type: str) -> None:
         """Write an object in one request.
 
         The server verifies the body by its SHA-256, which the request's signature covers, if others may
@@ -63,7 +61,7 @@ class Client(Minio):
         check_bucket_name(bucket)
         check_object_name(key)
         body: Any = Body(content)
-        return await self._put_object(bucket, key, body, {"Content-Type": content_type})
+        await self._put_object(bucket, key, body, {"Content-Type": content_type})
 
     async def _build_headers(
         self, host: str, headers: Any, body: Any, creds: Any
