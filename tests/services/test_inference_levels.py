@@ -74,7 +74,9 @@ def test_a_batch_that_comes_again_or_as_a_revision_finds_its_shift_and_changes_n
     after = entered(learned, shots, level=1.08)
     [found] = findings_in_batch(after, shots, [], BASELINES)
     assert (found.kind, found.devices, found.provisional) == (AnomalyKind.ENERGY, (METER,), True)
-    assert "energy of LA FSD is 7 % above its reference on 1 of 1 device, as a step or drift over" in found.why
+    assert (
+        "energy of LA FSD is 7 % above its reference on 1 of 1 device, as a step or drift over" in found.why
+    )
     assert "since 1970-01-01 00:39:58 UTC" in found.why
     assert "provisional: learned from 1 independent shot" in found.why
     assert entered(after, shots, level=1.08) is after

@@ -18,7 +18,7 @@ from shotwatch_detector.level_states import (
     StateError,
     States,
     new_state,
-    state_of,
+    states_of,
 )
 from shotwatch_detector.levels import LevelTests, follow_levels, level_tests, make_tests
 from shotwatch_detector.run_lengths import limit_of, run_length
@@ -277,9 +277,9 @@ def test_features_without_a_baseline_or_that_do_not_drift_are_not_tested() -> No
 )
 def test_bytes_that_are_no_state_are_refused(name: str, value: int) -> None:
     state = new_state(1.0)
-    assert state_of(state.tobytes()).tobytes() == state.tobytes()
+    assert states_of([state.tobytes()]).tobytes() == state.tobytes()
     state[name] = value
     with pytest.raises(StateError):
-        state_of(state.tobytes())
+        states_of([state.tobytes()])
     with pytest.raises(StateError, match=f"{STATE.itemsize} bytes"):
-        state_of(b"state")
+        states_of([b"state"])

@@ -1,5 +1,7 @@
 """What is kept between two shots to test whether the level of a statistic has shifted."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -98,22 +100,23 @@ def new_state(sigma: float) -> States:
     return state
 
 
-def state_of(data: bytes) -> States:
-    """Return a state (1,) from its bytes.
+def states_of(data: Sequence[bytes]) -> States:
+    """Return states (k,) from their bytes.
 
     Raises:
-        StateError: the bytes are not a state.
+        StateError: some bytes are not a state.
     """
-    if len(data) != STATE.itemsize:
-        raise StateError(f"a state has {STATE.itemsize} bytes, not {len(data)}")
-    state: States = np.frombuffer(data, STATE).copy()
+    for each in data:
+        if len(each) != STATE.itemsize:
+            raise StateError(f"a state has {STATE.itemsize} bytes, not {len(each)}")
+    state: States = np.frombuffer(b"".join(data), STATE).copy()
     for name, (least, most) in _COUNTS.items():
         if not ((state[name] >= least) & (state[name] <= most)).all():
             raise StateError(f"{name} is not between {least} and {most}")
     if ((state["cusum"] > 0) != (state["shots"] > 0)).any():
         raise StateError("sums and their shots disagree")
-    if not 0 < state["sigma"][0] < np.inf:
+    if not ((state["sigma"] > 0) & (state["sigma"] < np.inf)).all():
         raise StateError("sigma is not positive")
-    if state["learned"][0] and not 0 < state["scale"][0] < np.inf:
+    if not ((state["scale"] > 0) | (state["learned"] == 0)).all():
         raise StateError("scale is not positive")
     return state

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from shotwatch_detector.arrays import Features, Values
 from shotwatch_detector.columns import DeviceBaselines
 from shotwatch_detector.level_kernels import follow_all
-from shotwatch_detector.level_states import CROSSING, LEARNING_SHOTS, SIDES, STEPS, States, new_state
+from shotwatch_detector.level_states import CROSSING, LEARNING_SHOTS, SIDES, STATE, STEPS, States, new_state
 from shotwatch_detector.run_lengths import limit_of, run_length
 from shotwatch_detector.statistics import Baseline
 from shotwatch_shots.features.catalogue import INDICATORS
@@ -147,12 +147,9 @@ def follow_levels(
         return {}, ()
     values = np.stack([features[device][name] for device, name in tests.statistics], axis=1)
     alone = np.stack([flagged.get(kind, np.zeros(len(pulses), bool)) for kind in tests.kinds], axis=1)
-    all_states = np.concatenate(
-        [
-            states[statistic].copy() if statistic in states else new_state(sigma)
-            for statistic, sigma in zip(tests.statistics, tests.sigmas.tolist(), strict=True)
-        ]
-    )
+    all_states = np.zeros(len(tests.statistics), STATE)
+    for k, (statistic, sigma) in enumerate(zip(tests.statistics, tests.sigmas.tolist(), strict=True)):
+        all_states[k : k + 1] = states[statistic] if statistic in states else new_state(sigma)
     numbers = {kind: number for number, kind in enumerate(dict.fromkeys(tests.kinds))}
     found = np.zeros(len(all_states) * (len(pulses) // LEARNING_SHOTS + 2), CROSSING)
     crossings = follow_all(

@@ -9,7 +9,7 @@ from shotwatch_detector.columns import DeviceBaselines
 from shotwatch_detector.decision import SHOTS_PER_HOUR
 from shotwatch_detector.finding import Finding
 from shotwatch_detector.level_findings import findings_of_shifts, flagged_shots
-from shotwatch_detector.level_states import StateError, States, state_of
+from shotwatch_detector.level_states import StateError, States, states_of
 from shotwatch_detector.levels import follow_levels, level_tests
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.errors import Bug
@@ -69,6 +69,7 @@ def findings_in_batch(
 
 def _states(stored: SeriesLevels) -> dict[DeviceFeature, States]:
     try:
-        return {statistic: state_of(data) for statistic, data in stored.states.items()}
+        states = states_of(list(stored.states.values()))
     except StateError as error:
         raise Bug(f"the levels of {stored.series} cannot be read: {error}") from error
+    return {statistic: states[k : k + 1] for k, statistic in enumerate(stored.states)}
