@@ -44,7 +44,7 @@ class PlainLevelTest:
     blocks: list[float] = field(default_factory=list)
     """The blocks of the current mean."""
     means: list[float] = field(default_factory=list)
-    span: int = 1
+    span: int = 4
     runs: tuple[list[float], ...] = field(default_factory=lambda: ([], [], []))
     """All means of 60, 120 and 240 shots since the last change."""
     squares: tuple[list[float], ...] = field(default_factory=lambda: ([], [], []))

@@ -145,8 +145,8 @@ def test_the_tests_do_what_the_plain_one_does_through_steps_drifts_and_outliers(
     rng = np.random.default_rng(2)
     shots = 60_000
     values = rng.standard_normal((shots, 3))
-    values[5000:, 0] += 2
-    values[9000:, 0] -= 3
+    values[9000:, 0] += 2
+    values[13_000:, 0] -= 3
     values[:, 1] += np.linspace(0, 8, shots)
     values[rng.random(shots) < 0.01, 2] += 50
     values[40_000:, 2] -= 1.5
@@ -165,18 +165,18 @@ def test_the_tests_do_what_the_plain_one_does_through_steps_drifts_and_outliers(
 
 
 @settings(max_examples=20, deadline=None)
-@given(cuts=st.sets(st.integers(1, 5999), max_size=8))
+@given(cuts=st.sets(st.integers(1, 11_999), max_size=8))
 def test_batches_of_every_size_give_the_same_result_to_the_last_bit(cuts: set[int]) -> None:
-    values = np.random.default_rng(3).standard_normal((6000, 2))
-    values[4000:, 0] += 2
+    values = np.random.default_rng(3).standard_normal((12_000, 2))
+    values[10_000:, 0] += 2
     values[::7, 1] = np.nan
     assert_same(statistics(2, LONG), values, sorted(cuts))
 
 
 def test_single_shots_give_the_same_result_as_one_batch() -> None:
-    values = np.random.default_rng(3).standard_normal((4000, 1))
-    values[3000:] += 2
-    assert_same(statistics(1, LONG), values, range(4000))
+    values = np.random.default_rng(3).standard_normal((9000, 1))
+    values[8000:] += 2
+    assert_same(statistics(1, LONG), values, range(9000))
 
 
 def assert_same(tests: LevelTests, values: np.ndarray, cuts: Sequence[int]) -> None:
@@ -202,9 +202,9 @@ def test_a_step_that_stays_is_reported_once_with_its_size_and_start(step: float)
 
 
 def test_after_a_step_the_new_level_is_the_reference_within_minutes() -> None:
-    values = np.random.default_rng(4).standard_normal((16_000, 1))
-    values[6000:] += 2
-    values[6000 + 3 * LEARNING_SHOTS :] -= 2
+    values = np.random.default_rng(4).standard_normal((24_000, 1))
+    values[9000:] += 2
+    values[9000 + 3 * LEARNING_SHOTS :] -= 2
     _, [there, back] = followed(statistics(1, LONG, least=0.5), values)
     assert (there.deviation > 1, back.deviation < -1) == (True, True)
     assert back.reference == pytest.approx(2, abs=0.1)

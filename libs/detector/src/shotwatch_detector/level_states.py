@@ -18,7 +18,9 @@ LEVELS = 3
 MEANS = 32
 """Number of means of equally many shots from which a reference is learned."""
 LEARNING_SHOTS = MEANS * BLOCK
-"""Shots from which the first reference is learned, and the one after a shift."""
+"""Shots from which a reference is learned after a shift."""
+FIRST_SPAN = 4
+"""The first one is learned from means of as many blocks: slow movement must be seen once before any test."""
 LONGEST_SPAN = 16
 """A mean is that of at most so many blocks, so a reference is learned from 30,720 shots: 51 min at 10 Hz."""
 
@@ -96,7 +98,7 @@ def new_state(sigma: float) -> States:
     `sigma` is the standard deviation of single shots, > 0.
     """
     state = np.zeros(1, STATE)
-    state["sigma"], state["near"], state["span"] = sigma, np.nan, 1
+    state["sigma"], state["near"], state["span"] = sigma, np.nan, FIRST_SPAN
     return state
 
 

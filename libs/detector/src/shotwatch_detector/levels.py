@@ -13,14 +13,14 @@ Assumptions, and what they rest on:
   of a shot, by the means of 60, 120 and 240 shots. Slow movement does not count (second differences).
 - A single shot counts for no more than 3 standard deviations, so tails may be heavy.
 
-The place itself learns the reference from its first 1,920 shots (3.2 minutes at 10 Hz). Until then nothing is
+The place itself learns the reference from its first 7,680 shots (13 minutes at 10 Hz). Until then nothing is
 tested. It is learned again each time that twice as many shots were seen, up to 30,720 (51 minutes at 10 Hz),
 then each time that half as many were. So a drift is found if it exceeds the allowance within some 50
 minutes. The history service finds slower ones, as trends.
 
-After a shift, all statistics of its kind at the place learn anew from the next 1,920 shots: the level that
-stays is the reference from then on. If another shift comes soon, they learn from twice as many shots each
-time, up to 30,720. So a laser that keeps moving does not raise an alarm each minute.
+After a shift, all statistics of its kind at the place learn anew from the next 1,920 shots (3.2 minutes): the
+level that stays is the reference from then on. If another shift comes soon, they learn from twice as many
+shots each time, up to 30,720. So a laser that keeps moving does not raise an alarm each minute.
 """
 
 from collections.abc import Mapping, Sequence
