@@ -66,7 +66,7 @@ class PlainLevelTest:
     def _tested(self, value: float, time: int) -> tuple[float, int, int, float] | None:
         assert self.reference
         centre, scale, allowance = self.reference
-        most = 3 * self.sigma + allowance
+        most = 3 * scale + allowance
         deviation = max(-most, min(most, value - centre))
         for way, cusum in self.sums:
             cusum.add((way * deviation - allowance) / scale, deviation, time)

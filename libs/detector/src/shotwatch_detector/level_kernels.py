@@ -26,7 +26,9 @@ from shotwatch_detector.level_states import (
 from shotwatch_shots.pulses import Times
 
 REACH = 3.0
-"""A value counts as at most this many standard deviations from where values are: an outlier is no level."""
+"""A value counts as at most this many standard deviations from where values are, or this many scales beyond
+the allowance: an outlier is no level.
+"""
 GAIN = 1 / 16
 """Share of a deviation by which the place where values are follows each of them."""
 SLOW = 1.5
@@ -101,7 +103,7 @@ def follow_all(
 @njit(cache=True, nogil=True)
 def add_to_sums(state: StateRow, value: float, time: int, tested: NDArray[np.bool_], limits: Values) -> bool:
     """Add a value to the sums of a statistic; return whether one of them exceeds its limit."""
-    furthest = REACH * state.sigma + state.allowance
+    furthest = REACH * state.scale + state.allowance
     deviation = min(max(value - state.centre, -furthest), furthest)
     exceeds = False
     for side in (UP, DOWN):
