@@ -19,6 +19,7 @@ from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.errors import Bug
 from shotwatch_shots.facility import Interval
 from shotwatch_shots.ledger import Entry
+from shotwatch_shots.levels import SeriesLevels
 from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.records import BlockRef, JudgedRecords, ObjectRef
 from shotwatch_shots.shot import ShotFilter, ShotVerdict
@@ -72,6 +73,15 @@ async def test_a_window_comes_to_rest_though_somebody_died_while_striking_off_it
         assert not await archive.windows.at_rest(window.id), "nobody sweeps the database of these tests"
         await client[running.settings.database_name]["windows"].insert_one(half_done)
     await until(lambda: running.archive.windows.at_rest(window.id), "the window at rest")
+
+
+async def test_replicas_that_enter_shots_into_the_same_levels_lose_none(archive: Archive) -> None:
+    def follow(stored: SeriesLevels) -> SeriesLevels:
+        return stored.after(stored.until + 1, {("device", "energy"): b"state"}, ())
+
+    await asyncio.gather(*(archive.levels.enter("several replicas", follow) for _ in range(20)))
+    levels = await archive.levels.load("several replicas")
+    assert (levels.version, levels.until, list(levels.states.values())) == (20, 19, [b"state"])
 
 
 async def test_of_many_that_enter_an_object_one_is_the_first(archive: Archive) -> None:

@@ -24,6 +24,7 @@ from shotwatch_shots.errors import Bug, Retry
 from shotwatch_shots.feedback import Statement
 from shotwatch_shots.incidents import Incident, Incidents, SeriesIncidents
 from shotwatch_shots.ledger import Entry
+from shotwatch_shots.levels import LevelShift, SeriesLevels
 from shotwatch_shots.models import ModelLoad, Promotion
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.reconciliation.outcome import Imbalance, Outcome
@@ -73,6 +74,7 @@ ONE_FOR_ALL = (
     "counters",
     "retention",
     "incidents",
+    "levels",
     "windows",
     "reconciliations",
     "shot_counts",
@@ -136,6 +138,9 @@ async def _good(archive: Archive) -> None:
     incident = Incident("i", AnomalyKind.HOT_SPOT, NOW, NOW, 1, Severity.WARNING, (DEVICE,), NOW)
     stored = SeriesIncidents(str(SERIES), 1, Incidents({incident.kind: incident}, (incident,)), ("batch",))
     await archive.incidents.save(stored)
+    change = LevelShift(DEVICE, "energy", NOW, NOW, 5, 0.1, 1.0, 0.02, 6.0, 5.6, True, 1)
+    levels = SeriesLevels(str(SERIES)).after(NOW, {(DEVICE, "energy"): b"state"}, (change,))
+    await archive.levels.save(levels)
     event = anomaly_event(1)
     await archive.events.reserve([event.id, "another"])
     await archive.events.add([event])
@@ -258,6 +263,7 @@ READERS: Mapping[str, Mapping[str, Reader]] = {
         "first_judged": lambda a: a.shots.first_judged(),
     },
     "incidents": {"load": lambda a: a.incidents.load(str(SERIES))},
+    "levels": {"load": lambda a: a.levels.load(str(SERIES))},
     "events": {
         "first_stored": lambda a: a.events.first_stored(0, 2**50),
         "stored_between": lambda a: a.events.stored_between(0, 2**50),

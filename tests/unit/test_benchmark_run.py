@@ -2,23 +2,32 @@
 
 import json
 from dataclasses import replace
+from math import inf
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from shotwatch_benchmark import protocol
-from shotwatch_benchmark.anomalies import ANOMALIES
+from shotwatch_benchmark import delays, protocol
+from shotwatch_benchmark.anomalies import ANOMALIES, AnomalyClass
+from shotwatch_benchmark.delays import FOLLOWED_SHOTS, LEARNED_SHOTS, DelayResult, measure_delays
 from shotwatch_benchmark.lasers import simulated_laser
 from shotwatch_benchmark.metrics import Auroc, FalseAlarms
+from shotwatch_benchmark.observing import CAMERA, METER
 from shotwatch_benchmark.protocol import SMALL, Size, run_benchmark
 from shotwatch_benchmark.report import markdown, write_report
 from shotwatch_benchmark.results import BenchmarkResult, LaserResult, ScorerResult
+from shotwatch_benchmark.scenes import BeamChange, Scene, SceneBatch
 from shotwatch_benchmark.scorers import DETECTOR
 from shotwatch_benchmark.workers import Case, Task, score_all
 from shotwatch_cli.main import app
 from shotwatch_common.facility_file import load_facility
+from shotwatch_detector.statistics import Baseline
+from shotwatch_detector.tails import Tail
+from shotwatch_shots.features.spec import Side
+from shotwatch_simulator import noise
 
 pytestmark = pytest.mark.slow
 
@@ -129,6 +138,54 @@ def test_the_severity_found_half_of_the_time_is_compared_with_the_best_specialis
     assert compared.ratio == pytest.approx(4 / 3)
     assert not compared.met
     assert "| hot spot | 0.2 | best | 0.15 | 1.33 | NO |" in markdown(outcome_of(*rows))
+
+
+def test_delays_are_compared_with_the_best_specialist_and_a_change_that_none_finds_is_no_loss() -> None:
+    found = DelayResult("one", "energy", 0.03, False, 5, 12.0, "meter, energy", 8.0)
+    rows = [row(scorer, severity, 0.5, 0.0) for scorer in (DETECTOR, "other") for severity in (0.0, 0.1)]
+    late = replace(found, drift=True, detector=13.0)
+    lost, none = replace(found, detector=inf), replace(found, detector=inf, best=inf)
+    assert [each.met for each in (found, late, lost, none)] == [True, False, False, True]
+    assert (found.ratio, lost.ratio) == (1.5, None)
+    text = markdown(replace(outcome_of(*rows), delays=(found, late, none)))
+    assert "| energy step (share lost) | 0.03 | 12 | meter, energy | 8 | 1.50 | yes |" in text
+    assert "| energy drift (share lost) | 0.03 | 13 | meter, energy | 8 | 1.62 | NO |" in text
+    assert "Median delay" not in markdown(outcome_of(*rows))
+
+
+def test_steps_begin_after_levels_were_learned_and_are_found_by_their_specialist(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Features are made up, because recording thousands of frames takes minutes."""
+
+    def observed(
+        scene: Scene, pulses: np.ndarray, anomaly: AnomalyClass | None, severity: float
+    ) -> SimpleNamespace:
+        deviates = noise.normal(pulses, "made up")
+        change = BeamChange(np.ones(len(pulses)), np.zeros((len(pulses), 2), int))
+        if anomaly is not None:
+            change = anomaly.effects.beam(change, SceneBatch(scene, pulses), severity)
+        energy = change.energy * (1 + 0.005 * deviates)
+        place = 60 + 0.1 * noise.normal(pulses, "place") + change.shifts[:, 1] / scene.laser.factor
+        return SimpleNamespace(features={METER: {"energy": energy}, CAMERA: {"centroid_x": place}})
+
+    monkeypatch.setattr(delays, "observe", observed)
+    monkeypatch.setattr(delays, "CHANGES", delays.CHANGES[:2])
+    tail = Tail(2.6, 1.0)
+    baselines = {
+        METER: {"energy": Baseline(1.0, 0.005, tail, tail, Side.BOTH)},
+        CAMERA: {"centroid_x": Baseline(60.0, 0.1, tail, tail, Side.BOTH)},
+    }
+    scene = Scene(simulated_laser("one", 0), np.arange(3), 0)
+    pulses = 100 * np.arange(LEARNED_SHOTS + 3 * FOLLOWED_SHOTS, dtype=np.int64)
+    results = measure_delays(scene, baselines, pulses, 3)
+    assert {(each.change, each.specialist) for each in results} == {
+        ("pointing", f"{CAMERA}, centroid_x"),
+        ("energy", f"{METER}, energy"),
+    }
+    steps, drifts = ([each for each in results if each.drift is way] for way in (False, True))
+    assert all(each.best <= each.detector < FOLLOWED_SHOTS for each in steps)
+    assert all(drift.best > step.best for step, drift in zip(steps, drifts, strict=True))
 
 
 def test_a_class_that_no_specialist_finds_is_no_loss() -> None:

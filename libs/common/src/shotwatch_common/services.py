@@ -131,6 +131,7 @@ SERVICES = (
                 "shots": "find insert update",
                 "shot_counts": "insert update",
                 "incidents": "find insert update",
+                "levels": "find insert update",
                 "events": "find insert update",
                 "counters": "find insert update",
                 "feedback": "find",

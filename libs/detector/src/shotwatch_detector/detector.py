@@ -1,6 +1,6 @@
 """The detector with the interface that services use."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -13,7 +13,11 @@ from shotwatch_detector.arrays import Features, Frames, Image
 from shotwatch_detector.bundle import Bundle, BundleError, load_bundle
 from shotwatch_detector.decision import Judgement, judge
 from shotwatch_detector.engine import Engine, LiteRtEngine
+from shotwatch_detector.finding import Finding
 from shotwatch_detector.scoring import residual_of, score_frames
+from shotwatch_detector.series_levels import findings_in_batch, levels_after
+from shotwatch_shots.batch import ShotBatch
+from shotwatch_shots.levels import SeriesLevels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +52,24 @@ class Detector:
     ) -> Judgement:
         """Judge n shots of a place by their features and scores: device → name → (n,)."""
         return judge(place, features, self.bundle.baselines, shots, false_alarms_per_hour)
+
+    def levels_after(
+        self,
+        stored: SeriesLevels,
+        batch: ShotBatch,
+        features: Mapping[str, Features],
+        alone: Collection[Finding],
+        false_alarms_per_hour: float,
+    ) -> SeriesLevels | None:
+        """Return the levels of a series after a batch (`series_levels.levels_after`)."""
+        baselines = self.bundle.baselines
+        return levels_after(stored, batch, features, alone, baselines, false_alarms_per_hour)
+
+    def findings_of_levels(
+        self, levels: SeriesLevels, batch: ShotBatch, alone: Collection[Finding]
+    ) -> list[Finding]:
+        """Return the findings of the shifts of a batch (`series_levels.findings_in_batch`)."""
+        return findings_in_batch(levels, batch, alone, self.bundle.baselines)
 
     def residual(self, device: str, frame: NDArray[np.uint16]) -> Image:
         """Return image minus reconstruction of a frame (h, w) of a known camera, over the reference's peak.

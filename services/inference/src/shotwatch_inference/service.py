@@ -4,6 +4,7 @@ Consumes `ShotsMeasured`, publishes `AnomalyEvent` on the exchange `anomalies`, 
 
 Delivery, in this order:
 - Read the features stored under the batch's id, and the blocks of the frames.
+- Enter the batch into the levels of its place by compare-and-set, with the shifts that it shows.
 - Write the shots with their verdicts.
 - Enter the batch into the incident store of its place by compare-and-set. The same write stores the resulting
   events in the outbox.
@@ -70,6 +71,8 @@ from shotwatch_shots.vocabulary import ModelAlias, Severity
 
 MODEL_POLL_S = 2.0
 """Pause between two checks whether an alias has moved, in seconds."""
+SHARE_OF_LEVELS = 0.1
+"""False alarms of sequential tests, relative to those of single shots: they come on top of these."""
 _SEVERITIES = tuple(Severity)
 
 
@@ -145,6 +148,7 @@ class Judge:
         findings, judgement = await self._turns.compute(
             urgency, self._decide, batch, with_scores(features, scores), champion
         )
+        findings += await self._of_levels(batch, features, findings, champion)
         publication = self._publication(champion)
         verdicts = _verdicts(findings, judgement, len(batch.pulses))
         newest = await self._context.archive.shots.write(
@@ -176,6 +180,27 @@ class Judge:
         rate = self._context.settings.false_alarms_per_hour
         judgement = judge_batch(batch, features, champion.detector, rate)
         return [*findings, *judgement.findings], judgement
+
+    async def _of_levels(
+        self,
+        batch: ShotBatch,
+        features: Mapping[str, Features],
+        findings: Sequence[Finding],
+        champion: Model | None,
+    ) -> list[Finding]:
+        """Return the steps and drifts that the batch completes, over its shots and earlier ones."""
+        if champion is None:
+            return []
+        rate = SHARE_OF_LEVELS * self._context.settings.false_alarms_per_hour
+        follow = partial(
+            champion.detector.levels_after,
+            batch=batch,
+            features=features,
+            alone=findings,
+            false_alarms_per_hour=rate,
+        )
+        levels = await self._context.archive.levels.enter(str(batch.series), follow)
+        return champion.detector.findings_of_levels(levels, batch, findings)
 
     async def _keep_residuals(
         self,

@@ -12,6 +12,7 @@ from importlib.metadata import version
 import numpy as np
 
 from shotwatch_benchmark.anomalies import ANOMALIES, AnomalyClass
+from shotwatch_benchmark.delays import FOLLOWED_SHOTS, LEARNED_SHOTS, DelayResult, measure_delays
 from shotwatch_benchmark.lasers import Laser
 from shotwatch_benchmark.learning import (
     Learned,
@@ -63,10 +64,12 @@ class Size:
     epochs: int
     report_epochs: int
     """Epochs of the report's autoencoder; 0: it is left out."""
+    delays: int
+    """How often each step and drift is begun; 0: delays are left out."""
 
 
-SMALL = Size("small", 4_000, 0, 1_500, 1_200, 200, True, 12, 0)
-FULL = Size("full", 112_000, 10_000, 3_000, 1_200, 200, False, 30, 5)
+SMALL = Size("small", 4_000, 0, 1_500, 1_200, 200, True, 12, 0, 0)
+FULL = Size("full", 112_000, 10_000, 3_000, 1_200, 200, False, 30, 5, 20)
 SIZES = {size.name: size for size in (SMALL, FULL)}
 
 
@@ -96,8 +99,9 @@ def run_benchmark(
         for each, _ in lasers
     ]
     rows = [row for case in scores for row in _rows(case, scores, benches, seed)]
+    delays = _delays(benches[laser.name], size, progress)
     rules = measure_rules(benches[laser.name].scene, _test_pulses(size, RULE_SHOTS), facility)
-    return BenchmarkResult(_setup(size, seed), tuple(results), tuple(rows), tuple(rules))
+    return BenchmarkResult(_setup(size, seed), tuple(results), tuple(rows), tuple(rules), tuple(delays))
 
 
 def _benches(
@@ -214,7 +218,19 @@ def _rows(
 
 
 def _own_threshold(bench: Bench) -> float:
-    return next(scorer.threshold for scorer in bench.scorers if isinstance(scorer, DetectorScorer))
+    return _detector(bench).threshold
+
+
+def _detector(bench: Bench) -> DetectorScorer:
+    return next(scorer for scorer in bench.scorers if isinstance(scorer, DetectorScorer))
+
+
+def _delays(bench: Bench, size: Size, progress: Progress) -> list[DelayResult]:
+    if not size.delays:
+        return []
+    progress("steps and drifts", 0, 0)
+    pulses = _test_pulses(size, LEARNED_SHOTS + size.delays * FOLLOWED_SHOTS)
+    return measure_delays(bench.scene, _detector(bench).baselines, pulses, size.delays)
 
 
 def _laser_result(

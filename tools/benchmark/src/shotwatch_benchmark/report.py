@@ -3,11 +3,14 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from shotwatch_benchmark.anomalies import BY_NAME
+from shotwatch_benchmark.delays import BY_CHANGE, FOLLOWED_SHOTS, RUN_LENGTH
+from shotwatch_benchmark.delays import MOST_OVER_SPECIALIST as MOST_SHOTS_OVER_SPECIALIST
 from shotwatch_benchmark.metrics import ONE_AN_HOUR
 from shotwatch_benchmark.results import MOST_OVER_SPECIALIST, BenchmarkResult, ScorerResult, found_at
 from shotwatch_benchmark.scorers import DETECTOR
@@ -54,6 +57,7 @@ def tables(outcome: BenchmarkResult) -> list[Table]:
         _targets(outcome),
         *(_recalls(outcome, laser.laser) for laser in outcome.lasers),
         *(_severities(outcome, laser.laser) for laser in outcome.lasers),
+        *([_delays(outcome)] if outcome.delays else []),
         _comparisons(outcome),
         _scorers(outcome),
         _rules(outcome),
@@ -153,6 +157,29 @@ def _severities(outcome: BenchmarkResult, laser: str) -> Table:
     )
     columns = ("class", "detector#", "best specialist", "its#", "ratio#", f"at most {MOST_OVER_SPECIALIST:g}")
     return Table(f"Severity found half of the time on {laser}, at one false alarm an hour", columns, rows)
+
+
+def _delays(outcome: BenchmarkResult) -> Table:
+    rows = tuple(
+        (
+            f"{each.change} {'drift' if each.drift else 'step'} ({BY_CHANGE[each.change].meaning})",
+            f"{each.size:g}",
+            _shots(each.detector),
+            each.specialist,
+            _shots(each.best),
+            "" if each.ratio is None else f"{each.ratio:.2f}",
+            "yes" if each.met else "NO",
+        )
+        for each in outcome.delays
+    )
+    most = f"at most {MOST_SHOTS_OVER_SPECIALIST:g}"
+    columns = ("change", "size#", "detector#", "best specialist", "its#", "ratio#", most)
+    title = f"Median delay in shots, at one false alarm in {RUN_LENGTH:,} normal shots"
+    return Table(f"{title}; a drift takes {FOLLOWED_SHOTS} shots", columns, rows)
+
+
+def _shots(delay: float) -> str:
+    return f"{delay:.0f}" if isfinite(delay) else "not found"
 
 
 def _comparisons(outcome: BenchmarkResult) -> Table:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from shotwatch_benchmark.anomalies import BY_NAME, Target
+from shotwatch_benchmark.delays import DelayResult
 from shotwatch_benchmark.metrics import RATES, Auroc, FalseAlarms, severity_found
 from shotwatch_benchmark.rules import RuleResult
 from shotwatch_benchmark.scorers import DETECTOR
@@ -106,6 +107,8 @@ class BenchmarkResult:
     """The first is the laser that the network was trained on."""
     rows: tuple[ScorerResult, ...]
     rules: tuple[RuleResult, ...]
+    delays: tuple[DelayResult, ...] = ()
+    """On the first laser; empty if they were left out."""
 
     @property
     def leaks(self) -> list[ScorerResult]:
@@ -179,6 +182,7 @@ class BenchmarkResult:
             "comparisons": [asdict(comparison) for comparison in self.comparisons],
             "leaks": [asdict(row) for row in self.leaks],
             "rules": [asdict(rule) for rule in self.rules],
+            "delays": [asdict(each) | {"ratio": each.ratio, "met": each.met} for each in self.delays],
             "rows": [asdict(row) for row in self.rows],
         }
 

@@ -7,6 +7,7 @@ import numpy as np
 from shotwatch_benchmark.observing import CAMERA, METER, PLACE, Observed
 from shotwatch_detector.arrays import Values
 from shotwatch_detector.bundle import Bundle
+from shotwatch_detector.columns import DeviceBaselines
 from shotwatch_detector.detector import Detector
 from shotwatch_detector.engine import LiteRtEngine
 
@@ -58,6 +59,11 @@ class DetectorScorer:
         score = np.array([self._detector.judge(PLACE, one, 1).score[0] for one in by_shot])
         broken = observed.features[METER]["energy_disagreement"] > self._most_disagreement
         return np.where(broken, np.inf, score)
+
+    @property
+    def baselines(self) -> DeviceBaselines:
+        """The references of the devices."""
+        return self._bundle.baselines
 
     @property
     def threshold(self) -> float:

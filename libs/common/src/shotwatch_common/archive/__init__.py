@@ -28,6 +28,7 @@ from shotwatch_common.archive.incidents import IncidentCollection
 from shotwatch_common.archive.indexes import Indexed, missing_indexes
 from shotwatch_common.archive.known_objects import KnownObjects
 from shotwatch_common.archive.ledger import Ledger
+from shotwatch_common.archive.levels import LevelCollection
 from shotwatch_common.archive.measurements import Measurements
 from shotwatch_common.archive.model_loads import ModelLoads
 from shotwatch_common.archive.promotions import Promotions
@@ -81,6 +82,7 @@ class Archive:
         self.calibration_constants = CalibrationVersions(database)
         self.trends = Trends(database)
         self.incidents = IncidentCollection(database)
+        self.levels = LevelCollection(database)
         self.windows = Windows(database)
         self.batches = Batches(database)
         self.measurements = Measurements(database)
