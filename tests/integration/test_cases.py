@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from hashlib import md5
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from shotwatch_shots.shot import JudgedShot, ShotFilter
 from shotwatch_shots.vocabulary import AnomalyKind, FileReason, ObjectState
 from shotwatch_simulator.simulation import Simulation, simulate
 from tests.broker import TOPOLOGY
+from tests.support.etags import etag_of
 
 from .conftest import REPOSITORY, Running
 from .test_path import notify
@@ -323,7 +323,7 @@ async def test_the_version_stored_last_counts_whatever_the_time_of_its_notificat
     assert [each["energy"] for each in features] == pytest.approx([3.0, 3.0, 3.0])
     (entry,) = await running.archive.ledger.newest([name])
     assert outcome(entry) == (ObjectState.INGESTED, "")
-    assert entry.ref.etag == md5(path.read_bytes()).hexdigest()
+    assert entry.ref.etag == etag_of(path.read_bytes())
 
 
 async def test_shared_cases_with_one_outcome(running: Running, tmp_path: Path) -> None:
