@@ -219,6 +219,11 @@ def head_of(size: int, last: bytes = b"") -> bytes:
         pytest.param(b"GET\r\n\r\n", 400, id="no request"),
         pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, id="TLS"),
         pytest.param(b"POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: zip\r\n\r\n", 501, id="encoding"),
+        pytest.param(
+            b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + GET,
+            400,
+            id="two lengths",
+        ),
     ],
 )
 async def test_what_is_no_request_is_answered_with_the_reason_and_all_headers(

@@ -183,6 +183,7 @@ def _server(sources: ApiSources) -> uvicorn.Server:
             settings.query_host,
             settings.query_port,
             http=Connections.of(settings).protocol(),
+            ws="none",  # a connection that becomes a WebSocket would stay counted when it is closed
             proxy_headers=bool(settings.query_proxies),
             forwarded_allow_ips=settings.query_proxies or "",
             server_header=False,
