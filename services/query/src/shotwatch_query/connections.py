@@ -111,7 +111,7 @@ class _BoundedConnection(h11.Connection):
             event = super().next_event()
             if isinstance(event, h11.Request) and before - len(self.trailing_data[0]) > MOST_HEAD_BYTES:
                 raise h11.RemoteProtocolError("head too long", HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-            if isinstance(event, h11.Request) and _TWO_LENGTHS <= {name for name, _ in event.headers}:
+            if isinstance(event, h11.Request) and {name for name, _ in event.headers} >= _TWO_LENGTHS:
                 raise h11.RemoteProtocolError("two lengths")
         except h11.RemoteProtocolError as error:
             self.malformed = HTTPStatus(error.error_status_hint)

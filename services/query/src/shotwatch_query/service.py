@@ -33,6 +33,7 @@ from shotwatch_query.access import Access, login
 from shotwatch_query.access.audit import Audited
 from shotwatch_query.access.guard import count_failed, requires
 from shotwatch_query.access.refusals import Refusals
+from shotwatch_query.answers import InPieces
 from shotwatch_query.blocks import BlockReader
 from shotwatch_query.connections import Connections
 from shotwatch_query.headers import Guarded
@@ -112,6 +113,7 @@ def create_app(sources: ApiSources) -> FastAPI:
         app.include_router(router, prefix=PREFIX, dependencies=[requires(scope), Depends(refuse_repeated)])
     for router in PUBLIC:
         app.include_router(router)
+    app.add_middleware(InPieces)
     app.add_middleware(Limited)
     app.add_middleware(Audited, prefix=PREFIX)
     explain_errors(app, count_failed)

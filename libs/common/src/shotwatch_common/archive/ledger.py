@@ -5,7 +5,12 @@ from collections.abc import Mapping, Sequence
 
 from shotwatch_common.archive import ledger_documents as documents
 from shotwatch_common.archive.driver import Database, Filter
-from shotwatch_common.archive.ledger_documents import encoded_facts, encoded_location, encoded_step, step_added
+from shotwatch_common.archive.ledger_documents import (
+    encoded_facts,
+    encoded_location,
+    encoded_step,
+    step_added,
+)
 from shotwatch_common.archive.readable import COUNTABLE, all_readable, readable, readable_one
 from shotwatch_common.archive.secantus_gaps import among, parts, steps
 from shotwatch_common.clock import epoch_now

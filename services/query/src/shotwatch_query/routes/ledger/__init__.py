@@ -33,7 +33,7 @@ router = APIRouter(prefix="/ledger", tags=["ledger"])
 _SLICE_BYTES = 2048
 """Memory for the result of one equality in one hour, in bytes."""
 _OBJECT_BYTES = 96 * 1024
-"""Memory for an object with the longest history, key and explanation: as a document, as an object and as JSON."""
+"""Memory for an object with the longest history, key and explanation, in bytes: 85 kB were measured."""
 
 
 class LedgerSearch(PageParameters):
