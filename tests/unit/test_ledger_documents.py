@@ -78,7 +78,7 @@ async def test_a_document_without_newer_facts_can_still_be_read() -> None:
     assert entry.join == JoinFacts(off_grid=1)
 
 
-async def test_a_file_that_is_stored_again_and_again_has_its_last_steps() -> None:
+async def test_a_file_that_is_stored_many_times_has_its_last_steps() -> None:
     """Its document would otherwise grow until the database refuses it, and with it each message about it."""
     _, ledger = await _ledger({})
     for n in range(2 * MOST_STEPS):

@@ -45,7 +45,7 @@ KNOWN_FIELDS = dict.fromkeys(
 )
 """The fields that a `KnownObject` is built from."""
 MOST_STEPS = 20
-"""Maximum length of a history. Whoever stores the same file again and again adds a step each time."""
+"""Maximum length of a history. Each time that the same file is stored adds a step."""
 _LONGEST_WHY = 500
 """Maximum length of the explanation of a step, in characters; `detail` has the last one in full."""
 _OF_REF = ObjectRef.model_fields.keys() - {"object_id"}
