@@ -105,3 +105,13 @@ async def test_every_answer_about_a_record_is_made_in_reserved_memory(
     paths = [f"shots/{SHOTS[0]}", *(f"{about}/{what}" for what in ("image", "residual", "spectrum", "row"))]
     answers = await ask(judged.fork(), *paths)
     assert [answer.status_code for answer in answers] == [429] * len(paths)
+
+
+async def test_a_page_of_the_ledger_reserves_memory_for_the_longest_histories(
+    judged: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand objects of twenty steps with long names and explanations take 83 MiB."""
+    monkeypatch.setattr(memory, "SHARE_BYTES", 83 * memory.MIB)
+    monkeypatch.setattr(memory, "MOST_WAITING_OF_CALLER", 0)
+    answers = await ask(judged.fork(), *(f"ledger/objects?limit={limit}" for limit in (100, 1000)))
+    assert [answer.status_code for answer in answers] == [200, 429]

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from shotwatch_query.limits import memory
 from shotwatch_query.routes import searches
 from tests.support.effects import Died, Fault
 from tests.support.faults import after_each_fault
@@ -84,6 +85,17 @@ async def test_a_caller_saves_so_many_and_no_more(world: World, monkeypatch: pyt
         assert full.status_code == 409
         assert "remove one" in full.json()["detail"]
         assert (await put(client, "b", where="score > 5")).status_code == 200
+
+
+async def test_a_list_of_searches_is_made_in_reserved_memory(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred large ones take 20 MiB, and a caller may ask for the list on hundreds of connections."""
+    async with query(world, query_open=True) as client:
+        assert (await client.get(PATH)).status_code == 200
+        monkeypatch.setattr(memory, "SHARE_BYTES", searches._LIST_BYTES - 1)
+        monkeypatch.setattr(memory, "MOST_WAITING_OF_CALLER", 0)
+        assert (await client.get(PATH)).status_code == 429
 
 
 async def test_a_malformed_search_is_left_out(world: World) -> None:

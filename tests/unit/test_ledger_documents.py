@@ -5,6 +5,7 @@ from typing import Any
 
 from shotwatch_common.archive.driver import Database
 from shotwatch_common.archive.ledger import Ledger
+from shotwatch_common.archive.ledger_documents import MOST_STEPS
 from shotwatch_shots.ledger import Entry, JoinFacts, ReadFacts, SkippedPart
 from shotwatch_shots.records import ObjectRef
 from shotwatch_shots.vocabulary import ObjectState, SkipReason
@@ -75,3 +76,22 @@ async def test_a_document_without_newer_facts_can_still_be_read() -> None:
     assert entry is not None
     assert entry.read == ReadFacts(records=7)
     assert entry.join == JoinFacts(off_grid=1)
+
+
+async def test_a_file_that_is_stored_many_times_has_its_last_steps() -> None:
+    """Its document would otherwise grow until the database refuses it, and with it each message about it."""
+    _, ledger = await _ledger({})
+    for n in range(2 * MOST_STEPS):
+        rejected = Entry(ObjectState.REJECTED, "ingest", f"{n} {'x' * 5000}")
+        await ledger.settle_at("id", rejected, ("errors", "file.h5"), "empty")
+    await ledger.start_again("id", "ingest", "stored again")
+    await ledger.settle("id", Entry(ObjectState.DEAD_LETTERED, "ingest", "gave up"))
+    await ledger.revive("id", "ingest", "reinjected")
+    await ledger.record_step([REF.key], "engineer", "computed again")
+    await ledger.note_discarded("id", "ingest", "purged")
+    entry = await ledger.find("id")
+    assert entry is not None
+    whys = [step.why for step in entry.history]
+    assert whys[-5:] == ["stored again", "gave up", "reinjected", "computed again", "purged"]
+    assert [why.partition(" ")[0] for why in whys[:-5]] == [str(n) for n in range(25, 40)]
+    assert max(map(len, whys)) == 500

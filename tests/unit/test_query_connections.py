@@ -219,6 +219,12 @@ def head_of(size: int, last: bytes = b"") -> bytes:
         pytest.param(b"GET\r\n\r\n", 400, id="no request"),
         pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, id="TLS"),
         pytest.param(b"POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: zip\r\n\r\n", 501, id="encoding"),
+        pytest.param(
+            b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + GET,
+            400,
+            id="two lengths",
+        ),
     ],
 )
 async def test_what_is_no_request_is_answered_with_the_reason_and_all_headers(
@@ -263,6 +269,15 @@ def test_a_proxy_has_as_many_connections_as_there_are() -> None:
     assert few.has_room("192.0.2.1")
     few.open.update({"192.0.2.1": 1})
     assert not few.has_room("10.1.2.3")
+
+
+def test_no_connection_becomes_a_websocket_whatever_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be counted for ever: the protocol that counts connections does not see its end."""
+    monkeypatch.setattr("uvicorn.protocols.websockets.auto.AutoWebSocketsProtocol", asyncio.Protocol)
+    settings = QuerySettings.model_validate({**dict.fromkeys(REQUIRED, "http://nobody"), **ELSE})
+    configuration = _server(sources(settings=settings)).config
+    configuration.load()
+    assert configuration.ws_protocol_class is None
 
 
 @pytest.mark.parametrize(

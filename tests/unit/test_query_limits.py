@@ -10,6 +10,7 @@ from typing import Any, cast
 import httpx
 import numpy as np
 import pytest
+from fastapi import Response
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +18,7 @@ from shotwatch_common.archive.events import Events
 from shotwatch_common.archive.measurements import Series
 from shotwatch_query.access import Caller
 from shotwatch_query.access.guard import CHANGE_TOKENS
-from shotwatch_query.answers import PIECE_BYTES, LargeResponse, streamed
+from shotwatch_query.answers import PIECE_BYTES, InPieces, streamed
 from shotwatch_query.domain.columns import json_pieces, moments_of
 from shotwatch_query.errors import NotAdmitted, TooMany, Unavailable
 from shotwatch_query.limits.memory import (
@@ -30,6 +31,7 @@ from shotwatch_query.limits.memory import (
 from shotwatch_query.limits.rates import BURST_S, MOST_NAMES, Rates, network_of
 from shotwatch_query.live import Live
 from shotwatch_query.routes import page
+from shotwatch_query.service import create_app
 from shotwatch_shots.vocabulary import Scope
 from tests.unit.api import BASE, Acquaintance, client, limits, sources
 from tests.unit.test_query_live import Stored, admitted, valid
@@ -407,14 +409,33 @@ async def sent(response: Any) -> list[bytes]:
 
 async def test_a_large_answer_goes_out_in_pieces() -> None:
     body = np.random.default_rng(0).bytes(3 * PIECE_BYTES + 7)
-    pieces = await sent(LargeResponse(body))
+    pieces = await sent(InPieces(Response(body)))
     assert b"".join(pieces) == body
     assert [len(piece) for piece in pieces] == [PIECE_BYTES] * 3 + [7]
+    assert await sent(InPieces(Response(body[:PIECE_BYTES]))) == [body[:PIECE_BYTES]]
     crumbs = iter([body[n : n + 100] for n in range(0, len(body), 100)])
     pieces = await sent(streamed(crumbs, "text/csv"))
     assert b"".join(pieces) == body
     assert max(map(len, pieces)) < PIECE_BYTES + 100
     assert len(pieces) == 3
+
+
+async def test_no_route_sends_a_large_answer_at_once() -> None:
+    """The description of the API is one; whoever does not read it keeps a piece of it in memory."""
+    sizes: list[int] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async def noted(message: Any) -> None:
+            sizes.append(len(message.get("body", b"")))
+            await send(message)
+
+        await create_app(sources())(scope, receive, noted)
+
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url=BASE) as browser:
+        answer = await browser.get("/api/v1/openapi.json")
+    assert answer.json()["openapi"]
+    assert (max(sizes), sum(sizes)) == (PIECE_BYTES, len(answer.content))
 
 
 # Streams.

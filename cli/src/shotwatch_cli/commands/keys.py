@@ -101,7 +101,7 @@ def _write(file: Path, text: str) -> None:
     before = file.stat() if file.exists() else None
     draft = file.with_name(f"{file.name}.draft")
     draft.unlink(missing_ok=True)
-    draft.touch(mode=0o600)
+    draft.touch(mode=0o600, exist_ok=False)  # a link that another user made meanwhile is not followed
     draft.write_text(text, encoding="utf-8")
     if before is not None:
         try:

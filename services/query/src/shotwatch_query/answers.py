@@ -5,27 +5,32 @@ from typing import Any
 
 from fastapi import Response
 from fastapi.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 PIECE_BYTES = 64 * 1024
 Responses = dict[int | str, dict[str, Any]]
 """The responses of a route by status, as FastAPI takes them."""
 
 
-class LargeResponse(Response):
-    """A response whose body is sent in pieces, each after the client has read most of the previous one.
+class InPieces:
+    """A middleware that sends each body in pieces, each after the client has read most of the previous one.
 
-    If the body were sent at once, the server would keep it until the client has read it, after the route has
-    released its reserved memory.
+    If a large body were sent at once, the server would keep it until the client has read it, after the route
+    has released its reserved memory.
     """
 
-    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        body = memoryview(self.body)
-        for start in range(0, len(body), PIECE_BYTES):
-            piece = bytes(body[start : start + PIECE_BYTES])
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def in_pieces(message: Message) -> None:
+            body = memoryview(message.get("body", b""))
+            while len(body) > PIECE_BYTES:
+                piece, body = bytes(body[:PIECE_BYTES]), body[PIECE_BYTES:]
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({**message, "body": bytes(body)} if body else message)
+
+        await self._app(scope, receive, in_pieces)
 
 
 async def joined(first: bytes, others: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -91,10 +91,15 @@ class Connections:
         return any(address in network for network in self.proxies)
 
 
-class _BoundedConnection(h11.Connection):
-    """A connection of h11 with a limit on the size of a request's head.
+_TWO_LENGTHS = frozenset({b"content-length", b"transfer-encoding"})
 
-    h11 itself limits only incomplete heads: a head that arrives at once may have any size.
+
+class _BoundedConnection(h11.Connection):
+    """A connection of h11 with a limit on the size of a request's head, and one length of a request's body.
+
+    h11 itself limits only incomplete heads: a head that arrives at once may have any size. It ignores the
+    length of a body that is chunked as well; a proxy that ignores the other one would take a part of the body
+    for a request of its own (RFC 9112, 6.1).
     """
 
     malformed = HTTPStatus.BAD_REQUEST
@@ -106,6 +111,8 @@ class _BoundedConnection(h11.Connection):
             event = super().next_event()
             if isinstance(event, h11.Request) and before - len(self.trailing_data[0]) > MOST_HEAD_BYTES:
                 raise h11.RemoteProtocolError("head too long", HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            if isinstance(event, h11.Request) and {name for name, _ in event.headers} >= _TWO_LENGTHS:
+                raise h11.RemoteProtocolError("two lengths")
         except h11.RemoteProtocolError as error:
             self.malformed = HTTPStatus(error.error_status_hint)
             raise

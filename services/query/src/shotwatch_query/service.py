@@ -33,6 +33,7 @@ from shotwatch_query.access import Access, login
 from shotwatch_query.access.audit import Audited
 from shotwatch_query.access.guard import count_failed, requires
 from shotwatch_query.access.refusals import Refusals
+from shotwatch_query.answers import InPieces
 from shotwatch_query.blocks import BlockReader
 from shotwatch_query.connections import Connections
 from shotwatch_query.headers import Guarded
@@ -118,6 +119,7 @@ def create_app(sources: ApiSources) -> FastAPI:
         app.include_router(router, prefix=PREFIX, dependencies=[requires(scope), Depends(refuse_repeated)])
     for router in PUBLIC:
         app.include_router(router)
+    app.add_middleware(InPieces)
     app.add_middleware(Limited)
     app.add_middleware(Audited, prefix=PREFIX)
     explain_errors(app, count_failed)
@@ -189,6 +191,7 @@ def _server(sources: ApiSources) -> uvicorn.Server:
             settings.query_host,
             settings.query_port,
             http=Connections.of(settings).protocol(),
+            ws="none",  # a connection that becomes a WebSocket would stay counted when it is closed
             proxy_headers=bool(settings.query_proxies),
             forwarded_allow_ips=settings.query_proxies or "",
             server_header=False,

@@ -5,7 +5,12 @@ from collections.abc import Mapping, Sequence
 
 from shotwatch_common.archive import ledger_documents as documents
 from shotwatch_common.archive.driver import Database, Filter
-from shotwatch_common.archive.ledger_documents import encoded_facts, encoded_location, encoded_step
+from shotwatch_common.archive.ledger_documents import (
+    encoded_facts,
+    encoded_location,
+    encoded_step,
+    step_added,
+)
 from shotwatch_common.archive.readable import COUNTABLE, all_readable, readable, readable_one
 from shotwatch_common.archive.secantus_gaps import among, parts, steps
 from shotwatch_common.clock import epoch_now
@@ -143,7 +148,7 @@ class Ledger:
 
     async def _settle(self, object_id: str, entry: Entry, reason: str, more: Filter) -> bool:
         changes = {"state": entry.state, "since": epoch_now(), "reason": reason, "detail": entry.why}
-        update = {"$set": {**changes, **more}, "$push": {"history": encoded_step(entry)}}
+        update = {"$set": {**changes, **more}, **step_added(entry)}
         other = {"_id": object_id, "state": {"$nin": [entry.state, ObjectState.DEAD_LETTERED]}}
         if (await self._objects.update_one(other, update)).matched_count:
             return True
@@ -164,7 +169,7 @@ class Ledger:
             {"_id": object_id, "state": ObjectState.DEAD_LETTERED},
             {
                 "$set": {"state": before, "since": epoch_now(), "reason": "", "detail": why},
-                "$push": {"history": encoded_step(Entry(before, stage, why))},
+                **step_added(Entry(before, stage, why)),
             },
         )
 
@@ -191,30 +196,28 @@ class Ledger:
             "seen_at": 0,
             "location": encoded_location((known.ref.bucket, known.ref.key)),
         }
-        step = encoded_step(Entry(ObjectState.WAITING, stage, why))
+        step = step_added(Entry(ObjectState.WAITING, stage, why))
         await self._objects.update_one(
-            {"_id": object_id},
-            {"$set": {**changes, "reason": "", "detail": why}, "$push": {"history": step}},
+            {"_id": object_id}, {"$set": {**changes, "reason": "", "detail": why}, **step}
         )
 
     async def record_step(self, keys: Sequence[str], stage: str, why: str) -> None:
         """Add an entry to the history of these files: their results were computed again. The state stays."""
         for known in await self.newest(keys):
-            step = encoded_step(Entry(known.state, stage, why))
-            await self._objects.update_one({"_id": known.ref.object_id}, {"$push": {"history": step}})
+            step = step_added(Entry(known.state, stage, why))
+            await self._objects.update_one({"_id": known.ref.object_id}, step)
 
     async def expire(self, object_ids: Sequence[str], stage: str, why: str) -> None:
         """Record that the records and shots of ingested objects are being deleted; the raw files stay."""
         changes = {"state": ObjectState.EXPIRED, "since": epoch_now(), "joined_at": NOT_YET, "detail": why}
-        step = encoded_step(Entry(ObjectState.EXPIRED, stage, why))
+        step = step_added(Entry(ObjectState.EXPIRED, stage, why))
         ingested = {"_id": {"$in": list(object_ids)}, "state": ObjectState.INGESTED}
-        await self._objects.update_many(ingested, {"$set": changes, "$push": {"history": step}})
+        await self._objects.update_many(ingested, {"$set": changes, **step})
 
     async def note_discarded(self, object_id: str, stage: str, why: str) -> None:
         """Record why a dead-lettered message about the object was discarded. The state stays."""
-        step = encoded_step(Entry(ObjectState.DEAD_LETTERED, stage, why))
-        update = {"$set": {"detail": why}, "$push": {"history": step}}
-        await self._objects.update_one({"_id": object_id}, update)
+        step = step_added(Entry(ObjectState.DEAD_LETTERED, stage, why))
+        await self._objects.update_one({"_id": object_id}, {"$set": {"detail": why}, **step})
 
     async def note_joined(self, object_id: str, facts: JoinFacts) -> None:
         """Record that the object's records were joined into shots, with facts about its records."""

@@ -44,6 +44,10 @@ KNOWN_FIELDS = dict.fromkeys(
     1,
 )
 """The fields that a `KnownObject` is built from."""
+MOST_STEPS = 20
+"""Maximum length of a history. Each time that the same file is stored adds a step."""
+_LONGEST_WHY = 500
+"""Maximum length of the explanation of a step, in characters; `detail` has the last one in full."""
 _OF_REF = ObjectRef.model_fields.keys() - {"object_id"}
 _step = TypeAdapter(HistoryStep)
 
@@ -135,6 +139,11 @@ def encoded_location(location: Location | None) -> Document | None:
 def encoded_step(entry: Entry) -> Document:
     """Return a step that is made now, with the current attempt and trace."""
     step = HistoryStep(
-        entry.state, entry.stage, current_attempt(), entry.why, epoch_now(), current_trace_id()
+        entry.state, entry.stage, current_attempt(), entry.why[:_LONGEST_WHY], epoch_now(), current_trace_id()
     )
     return asdict(step)
+
+
+def step_added(entry: Entry) -> Document:
+    """Return the update that adds a step to the history, and drops the oldest ones beyond MOST_STEPS."""
+    return {"$push": {"history": {"$each": [encoded_step(entry)], "$slice": -MOST_STEPS}}}

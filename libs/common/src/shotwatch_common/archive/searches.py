@@ -21,6 +21,10 @@ class SearchCollection:
         found = self._searches.find({"owner": owner}).sort([("owner", 1), ("name", 1)])
         return await all_readable(found.limit(MOST_SEARCHES), _named, _NAME)
 
+    async def count_others(self, owner: str, name: str) -> int:
+        """Return how many searches an owner has under other names."""
+        return await self._searches.count_documents({"owner": owner, "name": {"$ne": name}})
+
     async def find(self, owner: str, name: str) -> NamedSearch | None:
         """Return a search of an owner; None if there is none of this name."""
         document = await self._searches.find_one({"_id": _id(owner, name)})

@@ -9,7 +9,7 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from shotwatch_query.access.guard import Known
-from shotwatch_query.answers import LargeResponse, Responses
+from shotwatch_query.answers import Responses
 from shotwatch_query.errors import BadRequest, NotFound
 from shotwatch_query.exports.gathering import PulseMembers, gather_pulse, gather_shot
 from shotwatch_query.exports.process import HDF5, require_installed, written
@@ -151,4 +151,4 @@ def _bytes_of(sources: ApiSources, member: MemberRecord) -> int:
 
 
 def _file(data: bytes, name: str) -> Response:
-    return LargeResponse(data, media_type=HDF5, headers=attachment(name))
+    return Response(data, media_type=HDF5, headers=attachment(name))

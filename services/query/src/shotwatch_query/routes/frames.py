@@ -12,7 +12,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from shotwatch_common.past_frames import CameraFrames
 from shotwatch_physics.spots import running_maximum
-from shotwatch_query.answers import LargeResponse, Responses, streamed
+from shotwatch_query.answers import Responses, streamed
 from shotwatch_query.devices import find_expected
 from shotwatch_query.domain.frames import colour_png, frames_csv, frames_npz, frames_tiff, npy
 from shotwatch_query.domain.pages import EARLIEST_MS
@@ -186,7 +186,7 @@ async def _newest_shots(
 
 
 def _file(data: bytes, media_type: str, frames: CameraFrames) -> Response:
-    return LargeResponse(data, media_type=media_type, headers={"X-Frames": str(len(frames.frames))})
+    return Response(data, media_type=media_type, headers={"X-Frames": str(len(frames.frames))})
 
 
 def _frame_bytes(sources: ApiSources, device: str, asked: NewestShots) -> int:

@@ -8,6 +8,8 @@ from fastapi import APIRouter, Body, Path
 from shotwatch_query.access.guard import Known
 from shotwatch_query.errors import Full, NotFound
 from shotwatch_query.expressions import TableQuestion
+from shotwatch_query.limits.memory import MIB
+from shotwatch_query.reservation import Room
 from shotwatch_query.routes.tables.places import find_series
 from shotwatch_query.schema import Schema
 from shotwatch_query.sources import ApiSources, From
@@ -15,6 +17,9 @@ from shotwatch_shots.saved_search import MOST_SEARCHES, SEARCH_NAME, NamedSearch
 
 router = APIRouter(prefix="/tables/searches", tags=["shots"])
 saving = APIRouter(prefix="/tables/searches", tags=["shots"])
+
+_LIST_BYTES = 24 * MIB
+"""Memory for a list of MOST_SEARCHES searches, each as large as a request may be: 20 MiB were measured."""
 
 SearchName = Annotated[
     str,
@@ -33,8 +38,9 @@ class SearchList(Schema):
 
 
 @router.get("", summary="Saved searches")
-async def list_searches(sources: From, caller: Known) -> SearchList:
+async def list_searches(sources: From, room: Room, caller: Known) -> SearchList:
     """Return the caller's saved searches, by name. Callers of one key, or of an open API, share them."""
+    await room.bytes(_LIST_BYTES)
     return SearchList(searches=await sources.archive.searches.of_owner(caller.name))
 
 
@@ -59,8 +65,7 @@ async def save_search(
         await asyncio.to_thread(_require_right, sources, search)
     named = NamedSearch(name=name, search=search)
     async with sources.searches_lock:
-        saved = await sources.archive.searches.of_owner(caller.name)
-        if len(saved) >= MOST_SEARCHES and all(each.name != name for each in saved):
+        if await sources.archive.searches.count_others(caller.name, name) >= MOST_SEARCHES:
             raise Full(f"you have saved {MOST_SEARCHES} searches, as many as there may be: remove one")
         await sources.archive.searches.save(caller.name, named)
     return named

@@ -32,6 +32,8 @@ from shotwatch_shots.vocabulary import ObjectState
 router = APIRouter(prefix="/ledger", tags=["ledger"])
 _SLICE_BYTES = 2048
 """Memory for the result of one equality in one hour, in bytes."""
+_OBJECT_BYTES = 96 * 1024
+"""Memory for an object with the longest history, key and explanation, in bytes: 85 kB were measured."""
 
 
 class LedgerSearch(PageParameters):
@@ -88,7 +90,7 @@ async def list_objects(sources: From, room: Room, search: Annotated[LedgerSearch
 
     listing = Listing(in_slices(fetch, search.newest_first), _position, search.newest_first)
     cursor = search.read_cursor() or listing.first_page(_span(search))
-    await room.rows(search.limit)
+    await room.bytes(search.limit * _OBJECT_BYTES)
     entries, following = await listing.page(cursor, search.limit)
     return LedgerPage(objects=list(map(_object, entries)), next=following and following.encode())
 

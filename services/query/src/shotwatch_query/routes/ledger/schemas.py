@@ -83,7 +83,7 @@ class LedgerObject(Schema):
     reason: str
     detail: str
     facts: Mapping[str, object] = Field(description="What the stages noted: records, devices …")
-    history: list[LedgerStep]
+    history: list[LedgerStep] = Field(description="Its last 20 steps, oldest first.")
 
 
 class LedgerPage(Schema):

@@ -15,7 +15,7 @@ from shotwatch_common.archive.measurements import Series
 from shotwatch_physics.energy_series import SmoothedEnergy, calibrate_light, drop_outs, smooth_energy
 from shotwatch_physics.feature import FloatArray
 from shotwatch_physics.history import trend
-from shotwatch_query.answers import LargeResponse, Responses, streamed
+from shotwatch_query.answers import Responses, streamed
 from shotwatch_query.devices import find_expected, period_ms
 from shotwatch_query.domain.columns import Column, Times, columns_csv, columns_npy, json_pieces, moments_of
 from shotwatch_query.domain.pages import Span
@@ -150,7 +150,7 @@ async def _file(form: ColumnFormat, times: Times, columns: Mapping[str, Column])
     if form is ColumnFormat.CSV:
         return streamed(columns_csv(times, columns), "text/csv")
     table = await asyncio.to_thread(columns_npy, times, columns)
-    return LargeResponse(table, media_type="application/octet-stream")
+    return Response(table, media_type="application/octet-stream")
 
 
 def _energy_columns(series: Series, smooth: SmoothedEnergy) -> dict[str, Column]:

@@ -8,7 +8,7 @@ import pyarrow as pa
 from fastapi import APIRouter, Query, Response
 
 from shotwatch_query.access.guard import Known
-from shotwatch_query.answers import LargeResponse, Responses, streamed
+from shotwatch_query.answers import Responses, streamed
 from shotwatch_query.domain.pages import PageCursor, Position, Span
 from shotwatch_query.domain.tables import table_arrow, table_csv, table_json, table_parquet
 from shotwatch_query.errors import BadRequest, NotFound
@@ -151,7 +151,7 @@ async def _written(
         case TableFormat.ARROW:
             response = streamed(table_arrow(table), ARROW_TYPE)
         case TableFormat.PARQUET:
-            response = LargeResponse(await asyncio.to_thread(table_parquet, table), media_type=PARQUET_TYPE)
+            response = Response(await asyncio.to_thread(table_parquet, table), media_type=PARQUET_TYPE)
     if following is not None:
         response.headers[NEXT_HEADER] = following
     return response
