@@ -14,7 +14,7 @@ import shotwatch_client
 from shotwatch_cli.main import app
 from shotwatch_client import InvalidArgument, NoData, NotAccepted, ShotwatchClient
 
-from .query_world import ANOMALOUS, CAMERA, METER, SHOTS, UNREADABLE, World, recorded, shot
+from .query_world import ANOMALOUS, CAMERA, EXPIRED, LB, METER, SHOTS, UNREADABLE, World, recorded, shot
 from .test_client import address
 
 PULSE = {"pixel_um": 40, "first_nm": 700, "last_nm": 900}
@@ -48,6 +48,15 @@ def test_a_shot_comes_as_nexus_to_the_client_and_to_the_command_line(
         assert entry["instrument/beam/pulse_energy"].nxvalue == pytest.approx(energy)
     some = client.exports.nexus(shot(ANOMALOUS), tmp_path / "some.nxs", [METER])
     assert CAMERA.replace("-", "_") not in nxload(some)["entry"]
+
+
+def test_a_record_that_is_gone_is_left_out_of_the_file_with_the_reason(
+    client: ShotwatchClient, tmp_path: Path
+) -> None:
+    path = client.exports.nexus(shot(0, LB), tmp_path / "expired.nxs")
+    record = nxload(path)["entry/instrument"][EXPIRED.replace("-", "_")]["record"]
+    assert "has expired" in record["left_out"].nxvalue
+    assert "pulse_energy" not in nxload(path)["entry/instrument/beam"]
 
 
 def test_frames_come_in_the_format_of_the_suffix(

@@ -23,7 +23,7 @@ from PIL import Image, ImageSequence
 
 from shotwatch_common.blocks import read_block
 from shotwatch_physics.spectrum import fourier_limits
-from shotwatch_query.exports import process
+from shotwatch_query.exports import gathering, process
 from shotwatch_query.limits import memory
 from shotwatch_query.routes import frames as frames_routes
 from tests.support.world import World
@@ -204,6 +204,16 @@ async def test_what_cannot_be_exported_is_refused_with_the_reason(
 ) -> None:
     answer = await ask(judged.fork(), path, **asked)
     assert (answer.status_code, reason in answer.json()["detail"]) == (status, True), answer.text
+
+
+async def test_a_pulse_without_light_is_refused_with_the_reason(
+    judged: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that writes the file finds it, and reports it."""
+    monkeypatch.setattr(gathering, "light_of", lambda image: np.zeros(image.shape, np.float32))
+    answer = await ask(judged.fork(), f"shots/{SHOTS[0]}/lasy", **PULSE)
+    assert answer.status_code == 422
+    assert answer.json()["detail"].endswith("Camera-1 has no light above its background")
 
 
 async def test_a_package_that_is_not_installed_is_named_with_what_to_install(

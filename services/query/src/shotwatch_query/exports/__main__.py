@@ -1,7 +1,7 @@
 """The process that writes one file, as `python -m shotwatch_query.exports`.
 
 It reads a line of JSON and an NPZ file from standard input, and writes the file to standard output. If no
-file can be made of this content, it ends with status 3 and the reason on standard error.
+file can be made of this content, it writes the reason there, and ends with status 3.
 """
 
 import io
@@ -26,12 +26,12 @@ def main() -> int:
     content: AnyContent = TypeAdapter(AnyContent).validate_json(sys.stdin.buffer.readline())
     with np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False) as stored:
         arrays = dict(stored)
-    try:
-        file.write(_file_of(content, arrays))
-    except CannotBeMade as error:
-        sys.stderr.write(f"\n{error}\n")
-        return CANNOT_BE_MADE
-    file.close()
+    with file:
+        try:
+            file.write(_file_of(content, arrays))
+        except CannotBeMade as error:
+            file.write(str(error).encode())
+            return CANNOT_BE_MADE
     return 0
 
 

@@ -18,7 +18,7 @@ CPU_S = 30
 """Maximum CPU time of the process, in seconds: LASY takes about two."""
 WALL_S = 120.0
 CANNOT_BE_MADE = 3
-"""Exit status if no such file can be made of the content; the last line on standard error has the reason."""
+"""Exit status if no such file can be made of the content; the output is the reason."""
 HDF5 = "application/x-hdf5"
 """The media type of all files that it writes."""
 _PACKAGES = {"nexus": ("h5py",), "frames": ("h5py",), "pulse": ("h5py", "lasy")}
@@ -60,10 +60,10 @@ async def written(turn: asyncio.Lock, content: AnyContent, arrays: Arrays) -> by
             raise Unavailable(f"the file was not written within {WALL_S:.0f} s: ask again later") from error
         finally:
             await _end(process)
-    reason = complaint.decode(errors="replace").strip().rpartition("\n")[2]
     if process.returncode == CANNOT_BE_MADE:
-        raise BadRequest(reason)
+        raise BadRequest(file.decode())
     if process.returncode:
+        reason = complaint.decode(errors="replace").strip().rpartition("\n")[2]
         raise RuntimeError(f"the process that writes files ended with {process.returncode}: {reason}")
     return file
 
