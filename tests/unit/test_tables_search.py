@@ -1,6 +1,5 @@
 """A search of shot tables finds what a search of all rows in memory finds, however the rows are divided."""
 
-import asyncio
 import io
 import math
 from collections.abc import Iterator, Sequence
@@ -340,27 +339,21 @@ def test_files_are_read_in_order_and_not_more_than_asked_for_ahead() -> None:
     assert len(begun) <= 7
 
 
-async def test_a_file_in_the_store_is_fetched_in_parts() -> None:
+def test_a_file_in_the_store_is_fetched_in_parts() -> None:
     content = np.random.default_rng(1).bytes(3 * TAIL_BYTES)
     asked: list[tuple[int, int]] = []
 
-    async def fetch(offset: int, length: int) -> bytes:
+    def fetch(offset: int, length: int) -> bytes:
         asked.append((offset, length))
         return content[offset : offset + length]
 
-    def read() -> list[bytes]:
-        file = ObjectFile(fetch, len(content), loop)
-        parts = []
-        for offset, whence, size in ((-8, io.SEEK_END, 8), (-500, io.SEEK_END, 400), (10, 0, 20), (0, 0, -1)):
-            file.seek(offset, whence)
-            parts.append(file.read(size))
-        file.seek(0, io.SEEK_END)
-        return [*parts, file.read(5)]
-
-    loop = asyncio.get_running_loop()
-    with ThreadPoolExecutor(1) as thread:
-        parts = await loop.run_in_executor(thread, read)
-    assert parts == [content[-8:], content[-500:-100], content[10:30], content, b""]
+    file = ObjectFile(fetch, len(content))
+    parts = []
+    for offset, whence, size in ((-8, io.SEEK_END, 8), (-500, io.SEEK_END, 400), (10, 0, 20), (0, 0, -1)):
+        file.seek(offset, whence)
+        parts.append(file.read(size))
+    file.seek(0, io.SEEK_END)
+    assert [*parts, file.read(5)] == [content[-8:], content[-500:-100], content[10:30], content, b""]
     assert asked == [(2 * TAIL_BYTES, TAIL_BYTES), (10, 20), (0, len(content))]
 
 

@@ -15,7 +15,7 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.tables.ahead import ahead
 from shotwatch_common.tables.archived import ROWS_AT_ONCE, ArchivedShots
-from shotwatch_common.tables.object_file import ANSWER_S
+from shotwatch_common.tables.part_reader import ANSWER_S, PartReader
 from shotwatch_common.tables.stored_columns import stored_columns
 from shotwatch_common.tables.table_store import TableStore
 from shotwatch_query.domain.pages import EARLIEST_MS, Span
@@ -63,8 +63,10 @@ class ShotTables:
     """Searches of shot tables, in threads of their own."""
 
     def __init__(self, archived: ArchivedShots, store: TableStore, facility: Facility) -> None:
+        """Begin the threads; the event loop is the running one."""
         self._archived = archived
         self._store = store
+        self._parts_of_files = PartReader(store, asyncio.get_running_loop())
         self._threads = ThreadPoolExecutor(SEARCHES_AT_ONCE, "tables")
         self._readers = ThreadPoolExecutor(FILES_AHEAD, "table-files")
         self.schema = cache(partial(ShotTableSchema.of, facility))
@@ -112,18 +114,16 @@ class ShotTables:
         for _, group in groupby(plan.steps, type):  # files, or gaps between them
             alike = list(group)
             files = (each for each in alike if isinstance(each, TableFile))
-            reads = (partial(self._row_groups, plan, file, loop) for file in files)
+            reads = (partial(self._row_groups, plan, file) for file in files)
             yield from chain.from_iterable(ahead(reads, self._readers, FILES_AHEAD))
             spans = (each for each in alike if isinstance(each, Span))
             yield from chain.from_iterable(self._archived_parts(plan, span, loop) for span in spans)
 
-    def _row_groups(
-        self, plan: TablePlan, file: TableFile, loop: asyncio.AbstractEventLoop
-    ) -> list[TablePart]:
-        with _named(file.key):
-            columns = stored_columns(file, plan.schema.arrow, partial(self._store.part, file), loop)
+    def _row_groups(self, plan: TablePlan, file: TableFile) -> list[TablePart]:
+        with _named(file.key, self._parts_of_files.forget):
+            columns = stored_columns(file, plan.schema.arrow, partial(self._parts_of_files.read, file))
             groups = row_groups(columns, plan.search.pruning, plan.search.inputs)
-            return [_NamedPart(file.key, each) for each in groups]
+            return [_NamedPart(file.key, each, self._parts_of_files.forget) for each in groups]
 
     def _archived_parts(
         self, plan: TablePlan, span: Span, loop: asyncio.AbstractEventLoop
@@ -138,6 +138,7 @@ class _NamedPart:
 
     key: str
     part: TablePart
+    forget: Callable[[], None]
 
     def read(self, columns: Sequence[str]) -> pa.Table:
         """Return these columns of all rows.
@@ -145,13 +146,13 @@ class _NamedPart:
         Raises:
             Retry: the file cannot be read.
         """
-        with _named(self.key):
+        with _named(self.key, self.forget):
             return self.part.read(columns)
 
 
 @contextmanager
-def _named(key: str) -> Iterator[None]:
-    """Name what is read from the store.
+def _named(key: str, forget: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Name what is read from the store; forget what is kept of it if it cannot be read.
 
     Raises:
         Retry: it is not a table or a manifest. An administrator must mend or remove it.
@@ -159,6 +160,7 @@ def _named(key: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError) as error:
+        forget()
         raise Retry(f"{key} cannot be read, an administrator must mend or remove it: {error}") from error
 
 
