@@ -65,7 +65,7 @@ class Stored:
 
     def read(self, schema: pa.Schema, columns: Sequence[str]) -> pa.Table:
         stored = stored_columns(self.file, schema, self.fetch)
-        groups = row_groups(stored, pc.scalar(True), ["time"])
+        groups = row_groups(stored, pc.scalar(True), ["time"], lambda _: ["time"])
         return pa.concat_tables([group.read(columns) for group in groups])
 
 

@@ -24,7 +24,7 @@ from shotwatch_shots.errors import Retry
 from shotwatch_shots.facility import Facility
 from shotwatch_shots.place import Place
 from shotwatch_tables.manifest import DayManifest, TableFile, day_folder, day_start
-from shotwatch_tables.parts import MemoryPart, TablePart, row_groups
+from shotwatch_tables.parts import MemoryPart, PartBounds, TablePart, row_groups
 from shotwatch_tables.schema import ShotTableSchema
 from shotwatch_tables.search import TableSearch
 
@@ -122,7 +122,8 @@ class ShotTables:
     def _row_groups(self, plan: TablePlan, file: TableFile) -> list[TablePart]:
         with _named(file.key, self._parts_of_files.forget):
             columns = stored_columns(file, plan.schema.arrow, partial(self._parts_of_files.read, file))
-            groups = row_groups(columns, plan.search.pruning, plan.search.inputs)
+            search = plan.search
+            groups = row_groups(columns, search.pruning, search.inputs, search.needed)
             return [_NamedPart(file.key, each, self._parts_of_files.forget) for each in groups]
 
     def _archived_parts(
@@ -139,6 +140,10 @@ class _NamedPart:
     key: str
     part: TablePart
     forget: Callable[[], None]
+
+    @property
+    def bounds(self) -> PartBounds | None:
+        return self.part.bounds
 
     def read(self, columns: Sequence[str]) -> pa.Table:
         """Return these columns of all rows.

@@ -7,7 +7,8 @@ import pyarrow as pa
 
 from shotwatch_common.tables.object_file import Fetch, ObjectFile
 from shotwatch_tables.manifest import TableFile
-from shotwatch_tables.parts import ParquetPiece, TableColumns
+from shotwatch_tables.parquet_piece import ParquetPiece
+from shotwatch_tables.parts import TableColumns
 from shotwatch_tables.pieces import MARK, Piece, read_pieces
 
 
