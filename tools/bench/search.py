@@ -40,6 +40,7 @@ from shotwatch_shots.place import Place
 from shotwatch_tables.aggregation import aggregated, with_values
 from shotwatch_tables.manifest import DayManifest, TableFile, day_folder, day_start
 from shotwatch_tables.pieces import write_pieces
+from shotwatch_tables.ranges import column_ranges
 from shotwatch_tables.schema import ShotTableSchema
 from shotwatch_tables.search import TableSearch, first_rows
 from tools.bench.tables import cpu_s, given, peak_mib
@@ -100,7 +101,8 @@ def made_files(folder: Path) -> list[TableFile]:
 def made_file(folder: Path, hour: int) -> TableFile:
     described = folder / f"{hour}.json"
     if not described.exists():
-        written = write_pieces(an_hour(hour))
+        table = an_hour(hour)
+        written = write_pieces(table)
         (folder / f"{hour}.parquet").write_bytes(written.content)
         file = TableFile(
             key=f"{hour}.parquet",
@@ -111,6 +113,7 @@ def made_file(folder: Path, hour: int) -> TableFile:
             last=hour + HOUR_MS - PERIOD_MS,
             pieces_at=written.pieces_at,
             pieces_size=written.pieces_size,
+            ranges=column_ranges(table),
         )
         described.write_text(file.model_dump_json())
     return TableFile.model_validate_json(described.read_bytes())

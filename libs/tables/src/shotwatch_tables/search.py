@@ -1,6 +1,6 @@
 """Searches of a shot table by value, one part of the table in memory at a time."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -21,6 +21,7 @@ from shotwatch_shots.expressions.tree import (
 )
 from shotwatch_tables.evaluation import evaluate, is_pushed, pushed
 from shotwatch_tables.parts import INTERVAL, NS_PER_MS, TIME, PartBounds, TablePart
+from shotwatch_tables.ranges import ColumnRange, may_have
 from shotwatch_tables.windows import Pulses
 
 _NO_PULSES = Pulses(np.empty(0, np.int64), 1)
@@ -50,6 +51,18 @@ class TableSearch:
     def inputs(self) -> tuple[str, ...]:
         """The columns of the table that must be read to find the shots."""
         return (TIME, INTERVAL, *sorted(self._read - {TIME, INTERVAL}))
+
+    def may_match(self, ranges: Mapping[str, ColumnRange], schema: pa.Schema) -> bool:
+        """Return whether a file may have rows for which `pruning` is true.
+
+        Args:
+            ranges: those of its columns that are known.
+            schema: the columns of the table.
+
+        Raises:
+            ValueError: a range is not one of the values of its column.
+        """
+        return may_have(self.pruning, pa.schema([schema.field(name) for name in self.inputs]), ranges)
 
     def needed(self, bounds: PartBounds | None) -> tuple[str, ...]:
         """Return those of the inputs that decide about the shots of a part with these bounds."""

@@ -25,6 +25,7 @@ from shotwatch_shots.facility import Facility
 from shotwatch_shots.place import Place
 from shotwatch_tables.manifest import DayManifest, TableFile, day_folder, day_start
 from shotwatch_tables.parts import MemoryPart, PartBounds, TablePart, row_groups
+from shotwatch_tables.ranges import RangeReader
 from shotwatch_tables.schema import ShotTableSchema
 from shotwatch_tables.search import TableSearch
 
@@ -38,7 +39,10 @@ MANIFESTS_AT_ONCE = 8
 
 @dataclass(frozen=True, slots=True)
 class TablePlan:
-    """The files and the gaps between them that a search reads, in order of time."""
+    """The files and the gaps between them that a search reads, in order of time.
+
+    Files that have no match by their manifest are left out.
+    """
 
     search: TableSearch
     schema: ShotTableSchema
@@ -92,11 +96,24 @@ class ShotTables:
         """
         span = Span(max(search.start_ms - search.reach_ms, EARLIEST_MS), search.end_ms)
         days = range(day_start(span.start), span.end, DAY_MS) if span else range(0)
-        files: list[TableFile] = []
+        files, without = list[TableFile](), set[str]()
         for some in (days[n : n + MANIFESTS_AT_ONCE] for n in range(0, len(days), MANIFESTS_AT_ONCE)):
             manifests = await asyncio.gather(*(self._manifest(place, day) for day in some))
-            files += (file for manifest in manifests for file in manifest.files)
-        return TablePlan(search, self.schema(place), tuple(steps(span, files)))
+            found = [file for manifest in manifests for file in manifest.files]
+            without |= await asyncio.to_thread(self._without_match, place, search, found)
+            files += (each.model_copy(update={"ranges": ""}) for each in found)  # 10 MB in a month
+        to_read = (each for each in steps(span, files) if isinstance(each, Span) or each.key not in without)
+        return TablePlan(search, self.schema(place), tuple(to_read))
+
+    def _without_match(self, place: Place, search: TableSearch, files: Sequence[TableFile]) -> set[str]:
+        """Return the keys of the files that have no match by the ranges of their columns."""
+        schema, keys = self.schema(place).arrow, set[str]()
+        ranges = RangeReader(schema.names)
+        for each in files:
+            with _named(each.key):
+                if not search.may_match(ranges.read(each.ranges, search.inputs), schema):
+                    keys.add(each.key)
+        return keys
 
     async def _manifest(self, place: Place, day: int) -> DayManifest:
         with _named(day_folder(place, day)):
