@@ -3,7 +3,9 @@
 import asyncio
 import csv
 import io
+import json
 import threading
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -20,6 +22,7 @@ from shotwatch_shots.place import Place
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_tables.manifest import DayManifest, TableFile, day_start, file_key, hour_start
 from shotwatch_tables.pieces import write_pieces
+from shotwatch_tables.ranges import column_ranges
 from shotwatch_tables.schema import ShotTableSchema
 from tests.support.world import LASER, World
 
@@ -70,6 +73,7 @@ async def publish(world: World, place: Place, table: pa.Table) -> None:
         last=HOUR + 3_599_999,
         pieces_at=written.pieces_at,
         pieces_size=written.pieces_size,
+        ranges=column_ranges(table),
     )
     with world.in_its_time():
         await store.put_file(file.key, written.content)
@@ -120,6 +124,27 @@ async def test_a_closed_hour_is_read_from_its_file_alone(judged: World) -> None:
     assert (await columns(world))["score"] == [77, 78]
     world.store.buckets["tables"].clear()
     assert (await columns(world))["shot"] == SHOTS
+
+
+async def test_a_file_without_a_match_by_its_manifest_is_not_read(judged: World) -> None:
+    world = await compacted(judged, 2, score=pa.array([77.0, 78.0]))
+    for key in [key for key in world.store.buckets["tables"] if key.endswith(".parquet")]:
+        del world.store.buckets["tables"][key]
+    for where in ("score > 78", "score < 77 and complete", "score > 100 or score is missing and score > 1"):
+        assert (await columns(world, where=where, aggregate=["count"]))["count"] == []
+    assert (await ask(world, where="score > 77.5")).status_code == 404
+    assert (await ask(world, where="previous(score) > 100")).status_code == 404
+
+
+async def test_a_manifest_of_an_earlier_version_has_no_ranges(judged: World) -> None:
+    world = await compacted(judged, 2, score=pa.array([77.0, 78.0]))
+    (key,) = (key for key in world.store.buckets["tables"] if key.endswith(".json"))
+    stored = world.store.buckets["tables"][key]
+    earlier = json.loads(stored.data)
+    assert earlier["files"][0].pop("ranges")
+    world.store.buckets["tables"][key] = replace(stored, data=json.dumps(earlier).encode())
+    assert (await columns(world, where="score > 77.5"))["score"] == [78]
+    assert (await columns(world, where="score > 78"))["score"] == []
 
 
 async def test_shots_after_the_last_file_come_from_the_database_once(judged: World) -> None:

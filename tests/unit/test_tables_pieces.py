@@ -1,9 +1,7 @@
 """The pieces of a file have the columns that other readers find in it, and are read without the rest."""
 
-import asyncio
 import io
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import polars as pl
@@ -57,7 +55,7 @@ class Stored:
             pieces_size=written.pieces_size,
         )
 
-    async def fetch(self, offset: int, length: int) -> bytes:
+    def fetch(self, offset: int, length: int) -> bytes:
         self.asked.append((offset, length))
         return self.content[offset : offset + length]
 
@@ -65,16 +63,10 @@ class Stored:
     def bytes_asked(self) -> int:
         return sum(length for _, length in self.asked)
 
-    async def read(self, schema: pa.Schema, columns: Sequence[str]) -> pa.Table:
-        loop = asyncio.get_running_loop()
-
-        def read() -> pa.Table:
-            stored = stored_columns(self.file, schema, self.fetch, loop)
-            groups = row_groups(stored, pc.scalar(True), ["time"])
-            return pa.concat_tables([group.read(columns) for group in groups])
-
-        with ThreadPoolExecutor(1) as thread:
-            return await loop.run_in_executor(thread, read)
+    def read(self, schema: pa.Schema, columns: Sequence[str]) -> pa.Table:
+        stored = stored_columns(self.file, schema, self.fetch)
+        groups = row_groups(stored, pc.scalar(True), ["time"], lambda _: ["time"])
+        return pa.concat_tables([group.read(columns) for group in groups])
 
 
 def test_other_readers_find_the_table_and_not_the_pieces() -> None:
@@ -89,17 +81,17 @@ def test_other_readers_find_the_table_and_not_the_pieces() -> None:
 @pytest.mark.parametrize(
     "columns", [["time", "shot"], ["B.energy"], ["C.width", "time", "A.verdict"], ["kinds", "B.width"]]
 )
-async def test_columns_are_read_by_pieces_as_they_were_written(columns: list[str]) -> None:
+def test_columns_are_read_by_pieces_as_they_were_written(columns: list[str]) -> None:
     table = table_of()
     stored = Stored(table)
     assert stored.file.pieces_size
-    assert (await stored.read(table.schema, columns)).equals(table.select(columns))
+    assert (stored.read(table.schema, columns)).equals(table.select(columns))
 
 
-async def test_only_the_values_of_columns_that_are_read_are_fetched() -> None:
+def test_only_the_values_of_columns_that_are_read_are_fetched() -> None:
     table = table_of(devices=[f"D{n}" for n in range(60)])
     stored = Stored(table)
-    await stored.read(table.schema, ["D7.energy"])
+    stored.read(table.schema, ["D7.energy"])
     energy = pq.ParquetFile(io.BytesIO(stored.content)).metadata.row_group(0).column(5 + 3 * 7)
     assert energy.path_in_schema == "D7.energy"
     assert stored.bytes_asked < stored.file.pieces_size + energy.total_compressed_size + 2_000
@@ -107,34 +99,34 @@ async def test_only_the_values_of_columns_that_are_read_are_fetched() -> None:
     assert stored.file.pieces_size < whole
 
 
-async def test_a_file_of_an_earlier_version_is_read_by_its_own_description() -> None:
+def test_a_file_of_an_earlier_version_is_read_by_its_own_description() -> None:
     table = table_of()
     stored = Stored(table)
     stored.file = stored.file.model_copy(update={"pieces_at": 0, "pieces_size": 0})
-    assert (await stored.read(table.schema, ["time", "B.energy"])).equals(table.select(["time", "B.energy"]))
+    assert (stored.read(table.schema, ["time", "B.energy"])).equals(table.select(["time", "B.energy"]))
 
 
 @pytest.mark.parametrize(
     "order",
     [["time", "A.energy", "interval", "shot", "B.energy"], ["time", "A.energy", "B.energy", "A.width"]],
 )
-async def test_a_device_whose_columns_are_apart_is_read_all_the_same(order: list[str]) -> None:
+def test_a_device_whose_columns_are_apart_is_read_all_the_same(order: list[str]) -> None:
     """They are, after a device has left the facility file and returned to it."""
     table = table_of().select(order)
-    assert (await Stored(table).read(table.schema, order)).equals(table)
+    assert (Stored(table).read(table.schema, order)).equals(table)
 
 
-async def test_a_file_with_several_row_groups_is_read_all_the_same() -> None:
+def test_a_file_with_several_row_groups_is_read_all_the_same() -> None:
     table = table_of(70_000, ["A"])
     stored = Stored(table)
     assert stored.file.pieces_size == 0
-    assert (await stored.read(table.schema, ["time", "A.energy"])).equals(table.select(["time", "A.energy"]))
+    assert (stored.read(table.schema, ["time", "A.energy"])).equals(table.select(["time", "A.energy"]))
 
 
-async def test_a_device_and_a_feature_that_the_file_lacks_are_missing() -> None:
+def test_a_device_and_a_feature_that_the_file_lacks_are_missing() -> None:
     table = table_of(devices=["A"])
     schema = table.schema.append(pa.field("A.new", pa.float32())).append(pa.field("Z.energy", pa.float32()))
-    found = await Stored(table).read(schema, ["A.new", "Z.energy", "A.energy"])
+    found = Stored(table).read(schema, ["A.new", "Z.energy", "A.energy"])
     assert found["A.new"].null_count == found["Z.energy"].null_count == ROWS
     assert found["A.energy"].equals(table["A.energy"])
 
@@ -165,7 +157,7 @@ FIXED = pa.array([b"x" * 40_000] * ROWS, pa.binary(40_000)).dictionary_encode()
     ids=["texts", "list", "fixed"],
 )
 @pytest.mark.parametrize("with_pieces", [True, False])
-async def test_a_small_file_whose_columns_are_large_in_memory_is_refused(
+def test_a_small_file_whose_columns_are_large_in_memory_is_refused(
     column: pa.Array, why: str, with_pieces: bool
 ) -> None:
     table = table_of().append_column("C.text", column)
@@ -175,27 +167,27 @@ async def test_a_small_file_whose_columns_are_large_in_memory_is_refused(
         stored.file = stored.file.model_copy(update={"pieces_at": 0, "pieces_size": 0})
     assert stored.file.size < 2_000_000
     with pytest.raises(ValueError, match=why):
-        await stored.read(table.schema, ["time", "C.text"])
+        stored.read(table.schema, ["time", "C.text"])
 
 
-async def test_a_read_is_bounded_over_all_its_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_is_bounded_over_all_its_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     table = table_of()
     one, all_three = ["A.energy"], [f"{device}.energy" for device in DEVICES]
     monkeypatch.setattr(parts, "MOST_BYTES", 45_000)
-    assert (await Stored(table).read(table.schema, one)).num_rows == ROWS
+    assert (Stored(table).read(table.schema, one)).num_rows == ROWS
     with pytest.raises(ValueError, match="more than 45,000 bytes"):
-        await Stored(table).read(table.schema, all_three)
+        Stored(table).read(table.schema, all_three)
 
 
-async def test_another_number_of_rows_than_the_manifest_states_is_refused() -> None:
+def test_another_number_of_rows_than_the_manifest_states_is_refused() -> None:
     table = table_of()
     stored = Stored(table)
     stored.file = stored.file.model_copy(update={"rows": 7})
     with pytest.raises(ValueError, match="5,000 rows, not 7"):
-        await stored.read(table.schema, ["B.energy"])
+        stored.read(table.schema, ["B.energy"])
 
 
-async def test_a_piece_of_another_file_is_refused() -> None:
+def test_a_piece_of_another_file_is_refused() -> None:
     table = table_of()
     stored, shorter = Stored(table), Stored(table_of(4_000))
     at, size = shorter.file.pieces_at, shorter.file.pieces_size
@@ -203,10 +195,10 @@ async def test_a_piece_of_another_file_is_refused() -> None:
     forged = {"pieces_at": stored.file.size, "pieces_size": size, "size": len(stored.content)}
     stored.file = stored.file.model_copy(update=forged)
     with pytest.raises(ValueError, match="4,000 rows, not 5,000"):
-        await stored.read(table.schema, ["B.energy"])
+        stored.read(table.schema, ["B.energy"])
     stored.file = stored.file.model_copy(update={"size": 1_000})
     with pytest.raises(ValueError, match="outside"):
-        await stored.read(table.schema, ["B.energy"])
+        stored.read(table.schema, ["B.energy"])
 
 
 def test_equal_tables_have_equal_files() -> None:

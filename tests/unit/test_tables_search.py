@@ -1,10 +1,10 @@
 """A search of shot tables finds what a search of all rows in memory finds, however the rows are divided."""
 
-import asyncio
 import io
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -23,7 +23,8 @@ from shotwatch_shots.expressions.errors import ExpressionError
 from shotwatch_shots.expressions.parser import parse_derivation, parse_filter
 from shotwatch_shots.expressions.tree import ValueKind
 from shotwatch_tables.aggregation import PeriodTooLong, aggregated, with_values
-from shotwatch_tables.parts import MemoryPart, ParquetPiece, TableColumns, TablePart, row_groups
+from shotwatch_tables.parquet_piece import ParquetPiece
+from shotwatch_tables.parts import MemoryPart, RowGroup, TableColumns, TablePart, row_groups
 from shotwatch_tables.search import TableSearch, first_rows
 
 PERIOD_MS = 100
@@ -32,6 +33,7 @@ COLUMNS = {
     "a": ValueKind.NUMBER,
     "b": ValueKind.NUMBER,
     "time": ValueKind.TIME,
+    "interval": ValueKind.TEXT,
     "severity": ValueKind.TEXT,
     "kinds": ValueKind.TEXTS,
 }
@@ -205,7 +207,8 @@ def groups_of(
     file: io.BytesIO, search: TableSearch, schema: pa.Schema = SCHEMA, rows: int = 400
 ) -> Iterator[TablePart]:
     whole = ParquetPiece(pa.PythonFile(file, mode="r"))
-    return row_groups(TableColumns(schema, rows, lambda _: whole), search.pruning, search.inputs)
+    columns = TableColumns(schema, rows, lambda _: whole)
+    return row_groups(columns, search.pruning, search.inputs, search.needed)
 
 
 @pytest.mark.parametrize(
@@ -244,6 +247,74 @@ def test_files_and_memory_have_the_same_rows(rows_per_group: int, where: str) ->
     file = io.BytesIO(file_of(TABLE, rows_per_group))
     search = searching(where)
     assert found(search, groups_of(file, search)) == found(search, in_parts(TABLE, []))
+
+
+@given(
+    st.sampled_from([1, 7, 40, 400]),
+    st.integers(0, 400),
+    st.integers(0, 400),
+    st.sampled_from(["a > 1 and b < 0", "d > 1 and b < 0", "time > 2022-01-01 and a > 1 and b < 0"]),
+)
+def test_files_of_one_interval_have_the_rows_that_pandas_finds(
+    rows_per_group: int, first: int, last: int, where: str
+) -> None:
+    """Their description states the interval, and whether all shots lie in the span."""
+    start, end = sorted(START + 2 * PERIOD_MS * n for n in (first, last))
+    rows = ROWS[ROWS["interval"] == "100ms"]
+    table = table_of(rows)
+    search = searching(where, ["c = a / 1", "d = c"], start=start, end=end)
+    groups = groups_of(io.BytesIO(file_of(table, rows_per_group)), search, rows=len(rows))
+    columns = pa.schema([*RETURNED, ("d", pa.float64())])
+    page = first_rows(search, groups, columns, 1000, never)
+    expected = rows[(rows["a"] > 1) & (rows["b"] < 0) & rows["time"].between(start, end, "left")]
+    assert page.rows["shot"].to_pylist() == expected["shot"].tolist()
+    assert page.rows["d"].to_pylist() == expected["a"].tolist()
+    assert [time.value for time in page.rows["time"]] == (expected["time"] * 1_000_000).tolist()
+
+
+class ReadColumns:
+    """A part of a file that records which columns are read of it."""
+
+    def __init__(self, part: TablePart, of_part: list[list[str]]) -> None:
+        self._part = part
+        self._of_part = of_part
+        self.bounds = part.bounds
+
+    def read(self, columns: Sequence[str]) -> pa.Table:
+        self._of_part.append(list(columns))
+        return self._part.read(columns)
+
+
+@pytest.mark.parametrize(
+    ("where", "derive", "start", "read"),
+    [
+        ("b * 1 > 100", "c = a", START, [["a", "b"]]),
+        ("b * 1 > -100", "c = a", START, [["a", "b"], ["shot", "time", "severity"]]),
+        ("b * 1 > 100", "c = a", START + 100 * PERIOD_MS, [["time", "interval", "a", "b"]]),
+        ("b * 1 > 100", "c = rolling_mean(a, 1)", START, [["time", "interval", "a", "b"]]),
+        ("b * 1 > 100", "c = time > 2022-01-01", START, [["time", "interval", "b"]]),
+        ("interval = '100ms' and b * 1 > 100", "c = a", START, [["time", "interval", "a", "b"]]),
+    ],
+)
+def test_times_are_read_if_they_decide_or_a_shot_matches(
+    where: str, derive: str, start: int, read: list[list[str]]
+) -> None:
+    table, of_part = table_of(OURS), list[list[str]]()
+    search = searching(where, [derive], start=start)
+    groups = groups_of(io.BytesIO(file_of(table, 400)), search, rows=len(OURS))
+    first_rows(search, (ReadColumns(part, of_part) for part in groups), RETURNED, 1000, never)
+    assert of_part == read
+
+
+def test_a_file_with_other_times_than_it_states_is_refused() -> None:
+    """A page that ends with a time before its beginning would be requested for ever."""
+    search = searching("b * 1 > -100")
+    [group] = groups_of(io.BytesIO(file_of(table_of(OURS), 400)), search, rows=len(OURS))
+    assert isinstance(group, RowGroup)
+    assert group.bounds
+    forged = replace(group, bounds=replace(group.bounds, first_ms=START - 7))
+    with pytest.raises(ValueError, match="its times"):
+        found(search, iter([forged]))
 
 
 def test_other_columns_are_read_of_parts_with_a_match_only() -> None:
@@ -340,27 +411,21 @@ def test_files_are_read_in_order_and_not_more_than_asked_for_ahead() -> None:
     assert len(begun) <= 7
 
 
-async def test_a_file_in_the_store_is_fetched_in_parts() -> None:
+def test_a_file_in_the_store_is_fetched_in_parts() -> None:
     content = np.random.default_rng(1).bytes(3 * TAIL_BYTES)
     asked: list[tuple[int, int]] = []
 
-    async def fetch(offset: int, length: int) -> bytes:
+    def fetch(offset: int, length: int) -> bytes:
         asked.append((offset, length))
         return content[offset : offset + length]
 
-    def read() -> list[bytes]:
-        file = ObjectFile(fetch, len(content), loop)
-        parts = []
-        for offset, whence, size in ((-8, io.SEEK_END, 8), (-500, io.SEEK_END, 400), (10, 0, 20), (0, 0, -1)):
-            file.seek(offset, whence)
-            parts.append(file.read(size))
-        file.seek(0, io.SEEK_END)
-        return [*parts, file.read(5)]
-
-    loop = asyncio.get_running_loop()
-    with ThreadPoolExecutor(1) as thread:
-        parts = await loop.run_in_executor(thread, read)
-    assert parts == [content[-8:], content[-500:-100], content[10:30], content, b""]
+    file = ObjectFile(fetch, len(content))
+    parts = []
+    for offset, whence, size in ((-8, io.SEEK_END, 8), (-500, io.SEEK_END, 400), (10, 0, 20), (0, 0, -1)):
+        file.seek(offset, whence)
+        parts.append(file.read(size))
+    file.seek(0, io.SEEK_END)
+    assert [*parts, file.read(5)] == [content[-8:], content[-500:-100], content[10:30], content, b""]
     assert asked == [(2 * TAIL_BYTES, TAIL_BYTES), (10, 20), (0, len(content))]
 
 

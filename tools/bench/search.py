@@ -6,7 +6,8 @@ The files are those of a camera place at 10 Hz, one for each hour, with all its 
 camera and the score have values, with a slow drift, so that some files have no match. The files are made
 once, under `build/bench-tables`, and lie in an embedded store as those of ten places: the same files, by
 hard links. They are searched as `query` does, from the store, and by polars from the disk: a day and all
-days, three times each; all ten places a day. CPU times are those of this process and of the store.
+days, three times each; all ten places a day. The first of the three searches is one after a start of
+`query`. CPU times are those of this process and of the store.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ import os
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -38,6 +40,7 @@ from shotwatch_shots.place import Place
 from shotwatch_tables.aggregation import aggregated, with_values
 from shotwatch_tables.manifest import DayManifest, TableFile, day_folder, day_start
 from shotwatch_tables.pieces import write_pieces
+from shotwatch_tables.ranges import column_ranges
 from shotwatch_tables.schema import ShotTableSchema
 from shotwatch_tables.search import TableSearch, first_rows
 from tools.bench.tables import cpu_s, given, peak_mib
@@ -59,6 +62,10 @@ OF_ALL = pa.schema([SCHEMA.field(name) for name in ("shot", "time", "score")])
 BENCH_PLACES = [each.place for each in LASER.places if each.interval == "100ms"][:PLACES]
 TURNS = 3
 RARE, COMMON = f"{X} > 104.2", f"{X} * 2 > 208.4"
+SHARES = {"0.1 %": f"{X} > 103.64", "1 %": f"{X} > 102.79", "50 %": f"{X} > 100.01"}
+"""Share of the rows over 30 days → which these are."""
+OpenTables = Callable[[], AbstractAsyncContextManager[ShotTables]]
+Search = Callable[[ShotTables], Awaitable[int]]
 NOT_STARTED = {
     "SHOTWATCH_BROKER_URL": "amqp://nobody",
     "SHOTWATCH_DATABASE_URL": "mongodb://nobody",
@@ -81,9 +88,8 @@ async def main() -> None:
             (pid,) = (each.pid or 0 for each in stack.status() if each.name == "store")
             async with ObjectStore.of(settings) as store:
                 await publish(TableStore(store, bucket), made, source, folder)
-                no_database = cast(Archive, None)
-                async with ShotTables.of(no_database, store, bucket, LASER) as tables:
-                    await measure(tables, pid, [source / each.key for each in made])
+                open_tables = partial(ShotTables.of, cast(Archive, None), store, bucket, LASER)
+                await measure(open_tables, pid, [source / each.key for each in made])
 
 
 def made_files(folder: Path) -> list[TableFile]:
@@ -95,7 +101,8 @@ def made_files(folder: Path) -> list[TableFile]:
 def made_file(folder: Path, hour: int) -> TableFile:
     described = folder / f"{hour}.json"
     if not described.exists():
-        written = write_pieces(an_hour(hour))
+        table = an_hour(hour)
+        written = write_pieces(table)
         (folder / f"{hour}.parquet").write_bytes(written.content)
         file = TableFile(
             key=f"{hour}.parquet",
@@ -106,6 +113,7 @@ def made_file(folder: Path, hour: int) -> TableFile:
             last=hour + HOUR_MS - PERIOD_MS,
             pieces_at=written.pieces_at,
             pieces_size=written.pieces_size,
+            ranges=column_ranges(table),
         )
         described.write_text(file.model_dump_json())
     return TableFile.model_validate_json(described.read_bytes())
@@ -143,15 +151,17 @@ async def publish(tables: TableStore, made: list[TableFile], source: Path, bucke
             await tables.put_manifest(manifest)
 
 
-async def measure(tables: ShotTables, store: int, paths: list[Path]) -> None:
+async def measure(open_tables: OpenTables, store: int, paths: list[Path]) -> None:
     for days in dict.fromkeys((1, DAYS)):
         print(f"{days} days, CPU s + of the store | wall s, {TURNS} times:")
-        for name, run in searches(tables, days).items():
-            await timed(name, store, run)
+        for name, run in searches(days).items():
+            async with open_tables() as tables:
+                await timed(name, store, partial(run, tables))
         if days == 1:
             search = replace(span_of(days), where=parse_filter("score > 104.2", KINDS))
-            run = partial(rows_of, tables, search, BENCH_PLACES, OF_ALL)
-            await timed(f"score > 104.2 in {PLACES} places", store, run)
+            async with open_tables() as tables:
+                run = partial(rows_of, search, BENCH_PLACES, OF_ALL)
+                await timed(f"score > 104.2 in {PLACES} places", store, partial(run, tables))
         print(f"  peak memory {peak_mib():.0f} MiB")
     for days in dict.fromkeys((1, DAYS)):
         print(f"{days} days, polars from the disk, CPU s | wall s, {TURNS} times:")
@@ -161,16 +171,18 @@ async def measure(tables: ShotTables, store: int, paths: list[Path]) -> None:
         print(f"  peak memory {peak_mib():.0f} MiB")
 
 
-def searches(tables: ShotTables, days: int) -> dict[str, Callable[[], Awaitable[int]]]:
+def searches(days: int) -> dict[str, Search]:
     """Return the searches of so many days, by what they ask. Each returns the number of its rows."""
     span = span_of(days)
     smooth = parse_derivation(f"smooth = rolling_mean({X}, 20)", KINDS)
-    asked = {where: replace(span, where=parse_filter(where, KINDS)) for where in (RARE, COMMON)}
+    filters = {RARE: RARE, COMMON: COMMON, **SHARES, "none": f"{X} > 1000"}
+    asked = {name: replace(span, where=parse_filter(where, KINDS)) for name, where in filters.items()}
     windowed = replace(span, where=parse_filter("smooth > 101.6", {**KINDS, "smooth": ValueKind.NUMBER}))
     asked["rolling_mean(…, 20) > 101.6"] = replace(windowed, derived=(smooth,))
     return {
-        **{name: partial(rows_of, tables, search, [PLACE], RETURNED) for name, search in asked.items()},
-        "three aggregates by minute": partial(statistics_of, tables, span),
+        **{name: partial(rows_of, search, [PLACE], RETURNED) for name, search in asked.items()},
+        "three aggregates by minute": partial(statistics_of, span),
+        "three aggregates by minute of 50 %": partial(statistics_of, asked["50 %"]),
     }
 
 
@@ -180,7 +192,7 @@ def span_of(days: int) -> TableSearch:
 
 
 async def rows_of(
-    tables: ShotTables, search: TableSearch, places: Sequence[Place], returned: pa.Schema
+    search: TableSearch, places: Sequence[Place], returned: pa.Schema, tables: ShotTables
 ) -> int:
     found = 0
     for place in places:
@@ -190,7 +202,7 @@ async def rows_of(
     return found
 
 
-async def statistics_of(tables: ShotTables, span: TableSearch) -> int:
+async def statistics_of(span: TableSearch, tables: ShotTables) -> int:
     asked = [parse_aggregate(text, KINDS) for text in ("count", f"mean({X})", f"percentile({X}, 95)")]
     search = with_values(span, asked)
     plan = await tables.plan(PLACE, search)

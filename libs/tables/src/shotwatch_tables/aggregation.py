@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from shotwatch_shots.expressions.aggregates import Aggregate, Statistic
 from shotwatch_shots.expressions.tree import Derivation
-from shotwatch_tables.parts import TablePart
-from shotwatch_tables.search import NS_PER_MS, TIME, TableSearch, epoch_ms, matching
+from shotwatch_tables.parts import NS_PER_MS, TIME, TablePart
+from shotwatch_tables.search import TableSearch, epoch_ms, matching
 
 Values = NDArray[np.float64]
 MOST_VALUES = 6_000_000

@@ -17,6 +17,7 @@ from shotwatch_shots.durations import DAY_MS, HOUR_MS
 from shotwatch_shots.message import Message
 from shotwatch_shots.place import Place
 from shotwatch_shots.pulses import epoch_ms, instant
+from shotwatch_tables.ranges import MAX_RANGES_CHARACTERS
 
 MANIFEST = "_manifest.json"
 """The name of a manifest in the folder of its day. Readers of data sets skip names that begin with `_`."""
@@ -46,6 +47,8 @@ class TableFile(Message):
     """Where the description of its pieces begins (`pieces`)."""
     pieces_size: int = Field(0, ge=0, le=MAX_PIECES_BYTES)
     """Length of that description; 0 if there is none, as in files of earlier versions."""
+    ranges: str = Field("", max_length=MAX_RANGES_CHARACTERS)
+    """The ranges of its columns (`ranges`); empty if they are not known, as for files of earlier versions."""
 
 
 class DayManifest(Message):

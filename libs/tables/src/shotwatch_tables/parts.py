@@ -1,33 +1,57 @@
 """Parts of shot tables: row groups of Parquet files, and tables in memory."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 
-from shotwatch_tables.parquet import ROWS_PER_GROUP, require_small_description
+from shotwatch_tables.parquet import ROWS_PER_GROUP
+from shotwatch_tables.parquet_piece import ParquetPiece
 from shotwatch_tables.pieces import device_of
+from shotwatch_tables.ranges import may_have
 
-_FORMAT = ds.ParquetFileFormat()
+TIME = "time"
+INTERVAL = "interval"
+NS_PER_MS = 1_000_000
 
 MOST_BYTES = 64 << 20
 """Most bytes of the columns of a row group that are read at once, and of the texts of each.
 
 Keys of objects are the longest texts: 1 KiB at most, so an hour at 10 Hz has 40 MB.
 """
-MOST_IN_LIST = 256
-"""Most elements in the list of a row, on average."""
 _WORDS = pa.dictionary(pa.int32(), pa.string())
+
+
+@dataclass(frozen=True, slots=True)
+class PartBounds:
+    """The interval and the span of all rows of a part, as its file states them."""
+
+    interval: str
+    """Of each of them."""
+    first_ms: int
+    last_ms: int
+    """Epoch ms of the first and of the last one."""
+
+    def require_of(self, times: pa.ChunkedArray) -> None:
+        """Require that the times of all rows have this span.
+
+        Raises:
+            ValueError: they have another.
+        """
+        ns = times.cast(pa.int64()).to_numpy()
+        if len(ns) and (ns.min() // NS_PER_MS, ns.max() // NS_PER_MS) != (self.first_ms, self.last_ms):
+            raise ValueError("its times are not those that it states")
 
 
 class TablePart(Protocol):
     """Some rows of a shot table, sorted by time."""
+
+    @property
+    def bounds(self) -> PartBounds | None:
+        """None if nothing is stated, or the rows are of several intervals."""
 
     def read(self, columns: Sequence[str]) -> pa.Table:
         """Return these columns of all rows."""
@@ -38,67 +62,10 @@ class MemoryPart:
     """A table in memory."""
 
     table: pa.Table
+    bounds: PartBounds | None = None
 
     def read(self, columns: Sequence[str]) -> pa.Table:
         return self.table.select(list(columns))
-
-
-class ParquetPiece:
-    """A Parquet file that has some or all columns of a table."""
-
-    def __init__(self, file: pa.NativeFile, described: pq.FileMetaData | None = None) -> None:
-        """Open a file; read its description, unless it is given.
-
-        Raises:
-            ValueError: it is not such a file, or its description is too large.
-        """
-        if described is None:
-            require_small_description(file)
-            described = pq.read_metadata(file)
-        leaves = [described.schema.column(n) for n in range(described.num_columns)]
-        self._flat = {leaf.path: n for n, leaf in enumerate(leaves) if leaf.path == leaf.name}
-        self._leaves = defaultdict[str, list[int]](list)
-        """Column → what it consists of in the file: a list of texts is a column of texts there."""
-        for n, leaf in enumerate(leaves):
-            for name in _columns_of(leaf):
-                self._leaves[name].append(n)
-        # A text that repeats is in memory once, whatever the file declares.
-        texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
-        self._file = pq.ParquetFile(file, metadata=described, read_dictionary=texts, pre_buffer=True)
-        self.rows: Sequence[int] = [described.row_group(n).num_rows for n in range(described.num_row_groups)]
-        """Number of rows of each row group."""
-
-    def statistics(self, group: int, column: str) -> pq.Statistics | None:
-        """Return what the file states about the values of a column; None if it states nothing."""
-        leaf = self._flat.get(column)
-        return None if leaf is None else self._described(group, leaf).statistics
-
-    def bytes_of(self, group: int, columns: Sequence[str]) -> int:
-        """Return how many bytes these columns take, as the file describes them.
-
-        Raises:
-            ValueError: values have a type that shots do not have, or a row has more than MOST_IN_LIST.
-        """
-        read = [self._described(group, leaf) for name in columns for leaf in self._leaves.get(name, [])]
-        if any(each.physical_type == "FIXED_LEN_BYTE_ARRAY" for each in read):
-            raise ValueError("its values have a type that shots do not have")
-        if any(each.num_values > self.rows[group] * MOST_IN_LIST for each in read):
-            raise ValueError(f"its lists have more than {MOST_IN_LIST} elements in each row")
-        return sum(max(each.total_compressed_size, each.total_uncompressed_size) for each in read)
-
-    def read(self, group: int, columns: Sequence[str]) -> pa.Table:
-        """Return those of these columns that the file has; texts are dictionaries."""
-        return self._file.read_row_group(group, list(columns), use_threads=False)
-
-    def _described(self, group: int, leaf: int) -> pq.ColumnChunkMetaData:
-        return self._file.metadata.row_group(group).column(leaf)
-
-
-def _columns_of(leaf: pq.ColumnSchema) -> Iterator[str]:
-    """Yield the names under which a reader finds values of a file: names of columns may have points, too."""
-    yield leaf.path
-    if leaf.path != leaf.name:
-        yield from (leaf.path[:n] for n, letter in enumerate(leaf.path) if letter == ".")
 
 
 class TableColumns:
@@ -132,8 +99,26 @@ class TableColumns:
         Raises:
             ValueError: a piece cannot be used.
         """
-        found = {name: self._of_device(device_of(name)).statistics(group, name) for name in columns}
-        return _may_have(wanted, pa.schema([self._schema.field(name) for name in columns]), found)
+        found = {name: self._of_device(device_of(name)).range_of(group, name) for name in columns}
+        return may_have(wanted, pa.schema([self._schema.field(name) for name in columns]), found)
+
+    def bounds(self, group: int) -> PartBounds | None:
+        """Return what is stated about all rows of a group; None if it does not suffice for bounds.
+
+        Raises:
+            ValueError: the piece with the columns of whole shots cannot be used.
+        """
+        shots = self._of_device("")
+        times, intervals = shots.range_of(group, TIME), shots.range_of(group, INTERVAL)
+        if times is None or times.has_missing or intervals is None or intervals.has_missing:
+            return None
+        if intervals.least != intervals.largest:
+            return None
+        first, last = (
+            pa.scalar(each, pa.timestamp("ns", "UTC")).value // NS_PER_MS
+            for each in (times.least, times.largest)
+        )
+        return PartBounds(intervals.least, first, last)
 
     def read(self, group: int, columns: Sequence[str]) -> pa.Table:
         """Return columns of a row group with the types of the schema.
@@ -177,11 +162,12 @@ class TableColumns:
 
 
 @dataclass(frozen=True, slots=True)
-class _RowGroup:
+class RowGroup:
     """A row group of a Parquet file, which has only the columns that are read in memory."""
 
     columns: TableColumns
     group: int
+    bounds: PartBounds | None
     known: pa.Table
     """Columns that have been read already."""
 
@@ -189,14 +175,22 @@ class _RowGroup:
         """Return these columns of all rows.
 
         Raises:
-            ValueError: they take more memory than columns of shots do, or cannot be read.
+            ValueError: they take more memory than columns of shots do, cannot be read, or are not in the
+                span that the file states.
         """
         others = [name for name in columns if name not in self.known.column_names]
         more = self.columns.read(self.group, others) if others else self.known
+        if self.bounds and TIME in others:
+            self.bounds.require_of(more[TIME])
         return pa.table({name: (more if name in others else self.known)[name] for name in columns})
 
 
-def row_groups(columns: TableColumns, wanted: pc.Expression, inputs: Sequence[str]) -> Iterator[TablePart]:
+def row_groups(
+    columns: TableColumns,
+    wanted: pc.Expression,
+    inputs: Sequence[str],
+    needed: Callable[[PartBounds | None], Sequence[str]],
+) -> Iterator[TablePart]:
     """Yield the row groups that may have rows for which `wanted` is true, by their statistics.
 
     A file has as many rows in a group as `parquet.write_table` writes, and no more: each is read as a whole.
@@ -204,7 +198,8 @@ def row_groups(columns: TableColumns, wanted: pc.Expression, inputs: Sequence[st
     Args:
         columns: the columns of the table.
         wanted: an expression on `inputs`.
-        inputs: columns of the schema that are read at once, before the row group is yielded.
+        inputs: columns of the schema.
+        needed: returns those of them that are read before a row group is yielded, by its bounds.
 
     Raises:
         ValueError: it is not such a file, its description, a row group or the inputs are too large, or the
@@ -214,34 +209,8 @@ def row_groups(columns: TableColumns, wanted: pc.Expression, inputs: Sequence[st
         if rows > ROWS_PER_GROUP:
             raise ValueError(f"a row group has more than {ROWS_PER_GROUP:,} rows")
         if columns.may_have(wanted, group, inputs):
-            yield _RowGroup(columns, group, columns.read(group, inputs))
-
-
-def _may_have(wanted: pc.Expression, schema: pa.Schema, ranges: Mapping[str, pq.Statistics | None]) -> bool:
-    """Return whether rows with these columns, whose values lie in these ranges, may match.
-
-    Arrow decides, as for the directories of a data set: their names state what is true for all of their rows.
-    """
-    try:
-        known = [_guarantee(schema.field(name), each) for name, each in ranges.items() if each is not None]
-    except (TypeError, OverflowError) as error:
-        raise ValueError(f"its statistics are not those of its columns: {error}") from error
-    guarantee = reduce(lambda a, b: a & b, known, pc.scalar(True))
-    nothing = _FORMAT.make_fragment(pa.py_buffer(b""), partition_expression=guarantee)
-    directory = ds.FileSystemDataset([nothing], schema, _FORMAT)
-    return any(True for _ in directory.get_fragments(filter=wanted))
-
-
-def _guarantee(field: pa.Field, statistics: pq.Statistics) -> pc.Expression:
-    """Return what the statistics of a column state about all its values."""
-    column = pc.field(field.name)
-    if not statistics.has_null_count or pa.types.is_nested(field.type):
-        return pc.scalar(True)
-    if not statistics.has_min_max:
-        return column.is_null() if statistics.num_values == 0 else pc.scalar(True)
-    plain = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-    within = (column >= pa.scalar(statistics.min, plain)) & (column <= pa.scalar(statistics.max, plain))
-    return within | column.is_null() if statistics.null_count else within
+            bounds = columns.bounds(group)
+            yield RowGroup(columns, group, bounds, columns.read(group, needed(bounds)))
 
 
 def _with_dictionary(type_: pa.DataType) -> pa.DataType:

@@ -1,6 +1,6 @@
 """Searches of a shot table by value, one part of the table in memory at a time."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -9,14 +9,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from shotwatch_shots.expressions.tree import Derivation, Expression, column_names, conjuncts, pulses_before
+from shotwatch_shots.expressions.tree import (
+    WINDOWED,
+    Application,
+    Derivation,
+    Expression,
+    column_names,
+    conjuncts,
+    nodes,
+    pulses_before,
+)
 from shotwatch_tables.evaluation import evaluate, is_pushed, pushed
-from shotwatch_tables.parts import TablePart
+from shotwatch_tables.parts import INTERVAL, NS_PER_MS, TIME, PartBounds, TablePart
+from shotwatch_tables.ranges import ColumnRange, may_have
 from shotwatch_tables.windows import Pulses
 
-TIME = "time"
-INTERVAL = "interval"
-NS_PER_MS = 1_000_000
+_NO_PULSES = Pulses(np.empty(0, np.int64), 1)
+"""For expressions without windows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +50,33 @@ class TableSearch:
     @property
     def inputs(self) -> tuple[str, ...]:
         """The columns of the table that must be read to find the shots."""
-        derived = {each.name for each in self.derived}
-        read = set().union(*map(column_names, self._expressions)) - derived - {TIME, INTERVAL}
-        return (TIME, INTERVAL, *sorted(read))
+        return (TIME, INTERVAL, *sorted(self._read - {TIME, INTERVAL}))
+
+    def may_match(self, ranges: Mapping[str, ColumnRange], schema: pa.Schema) -> bool:
+        """Return whether a file may have rows for which `pruning` is true.
+
+        Args:
+            ranges: those of its columns that are known.
+            schema: the columns of the table.
+
+        Raises:
+            ValueError: a range is not one of the values of its column.
+        """
+        return may_have(self.pruning, pa.schema([schema.field(name) for name in self.inputs]), ranges)
+
+    def needed(self, bounds: PartBounds | None) -> tuple[str, ...]:
+        """Return those of the inputs that decide about the shots of a part with these bounds."""
+        return tuple(sorted(self._read)) if self.decides_without_times(bounds) else self.inputs
+
+    def decides_without_times(self, bounds: PartBounds | None) -> bool:
+        """Return whether other columns alone decide about each shot of a part with these bounds.
+
+        If all its shots match, their times are returned, so they are read with the other columns.
+        """
+        if bounds is None or self.where is None or not self._read or self._read & {TIME, INTERVAL}:
+            return False
+        within = self.start_ms <= bounds.first_ms and bounds.last_ms < self.end_ms
+        return within and bounds.interval == self.interval and not self._has_windows
 
     @property
     def pruning(self) -> pc.Expression:
@@ -56,6 +89,16 @@ class TableSearch:
         parts = [each for each in conjuncts(self.where) if is_pushed(each)]
         usable = [pushed(each) for each in parts if not column_names(each) & derived]
         return reduce(lambda a, b: a & b, usable, within)
+
+    @property
+    def _read(self) -> set[str]:
+        """The columns of the table that the expressions read."""
+        return set().union(*map(column_names, self._expressions)) - {each.name for each in self.derived}
+
+    @property
+    def _has_windows(self) -> bool:
+        every = [node for each in self._expressions for node in nodes(each)]
+        return any(isinstance(node, Application) and node.function in WINDOWED for node in every)
 
     @property
     def _expressions(self) -> list[Expression]:
@@ -118,6 +161,9 @@ def matching(search: TableSearch, parts: Iterable[TablePart], columns: Sequence[
     """
     earlier: pa.Table | None = None
     for part in parts:
+        if part.bounds and search.decides_without_times(part.bounds):
+            yield FoundRows(_rows_of_whole(search, part, columns), part.bounds.last_ms + 1)
+            continue
         table = part.read(search.inputs)
         own = np.flatnonzero(_is_of(table, search.interval))
         if not len(own):
@@ -151,17 +197,34 @@ def _is_of(table: pa.Table, interval: str) -> NDArray[np.bool_]:
     return np.asarray(pc.fill_null(pc.equal(table[INTERVAL], interval), False))
 
 
+def _rows_of_whole(search: TableSearch, part: TablePart, columns: Sequence[str]) -> pa.Table:
+    """Return the rows of a part that match, as `_rows` does; its times do not decide about them."""
+    table = _with_derived(search, part.read(search.needed(part.bounds)), _NO_PULSES)
+    chosen = np.flatnonzero(_matches(search, table, _NO_PULSES))
+    return _rows(part, table, chosen, chosen, columns)
+
+
 def _chosen(
     search: TableSearch, table: pa.Table, times: NDArray[np.int64]
 ) -> tuple[pa.Table, NDArray[np.intp]]:
     """Return the table with the derived columns, and which of its rows match."""
     pulses = Pulses(times, search.period_ms)
+    table = _with_derived(search, table, pulses)
+    within = (times >= search.start_ms) & (times < search.end_ms)
+    return table, np.flatnonzero(within & _matches(search, table, pulses))
+
+
+def _with_derived(search: TableSearch, table: pa.Table, pulses: Pulses) -> pa.Table:
     for each in search.derived:
         table = table.append_column(each.name, evaluate(each.expression, table, pulses))
-    matches = (times >= search.start_ms) & (times < search.end_ms)
-    if search.where is not None:
-        matches &= np.asarray(pc.fill_null(evaluate(search.where, table, pulses), False))
-    return table, np.flatnonzero(matches)
+    return table
+
+
+def _matches(search: TableSearch, table: pa.Table, pulses: Pulses) -> NDArray[np.bool_]:
+    """Return for which rows of a table, which has the derived columns, the expression is true, (n,)."""
+    if search.where is None:
+        return np.ones(len(table), np.bool_)
+    return np.asarray(pc.fill_null(evaluate(search.where, table, pulses), False))
 
 
 def _rows(

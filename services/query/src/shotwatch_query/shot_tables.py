@@ -15,7 +15,7 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.tables.ahead import ahead
 from shotwatch_common.tables.archived import ROWS_AT_ONCE, ArchivedShots
-from shotwatch_common.tables.object_file import ANSWER_S
+from shotwatch_common.tables.part_reader import ANSWER_S, PartReader
 from shotwatch_common.tables.stored_columns import stored_columns
 from shotwatch_common.tables.table_store import TableStore
 from shotwatch_query.domain.pages import EARLIEST_MS, Span
@@ -24,7 +24,8 @@ from shotwatch_shots.errors import Retry
 from shotwatch_shots.facility import Facility
 from shotwatch_shots.place import Place
 from shotwatch_tables.manifest import DayManifest, TableFile, day_folder, day_start
-from shotwatch_tables.parts import MemoryPart, TablePart, row_groups
+from shotwatch_tables.parts import MemoryPart, PartBounds, TablePart, row_groups
+from shotwatch_tables.ranges import RangeReader
 from shotwatch_tables.schema import ShotTableSchema
 from shotwatch_tables.search import TableSearch
 
@@ -38,7 +39,10 @@ MANIFESTS_AT_ONCE = 8
 
 @dataclass(frozen=True, slots=True)
 class TablePlan:
-    """The files and the gaps between them that a search reads, in order of time."""
+    """The files and the gaps between them that a search reads, in order of time.
+
+    Files that have no match by their manifest are left out.
+    """
 
     search: TableSearch
     schema: ShotTableSchema
@@ -63,8 +67,10 @@ class ShotTables:
     """Searches of shot tables, in threads of their own."""
 
     def __init__(self, archived: ArchivedShots, store: TableStore, facility: Facility) -> None:
+        """Begin the threads; the event loop is the running one."""
         self._archived = archived
         self._store = store
+        self._parts_of_files = PartReader(store, asyncio.get_running_loop())
         self._threads = ThreadPoolExecutor(SEARCHES_AT_ONCE, "tables")
         self._readers = ThreadPoolExecutor(FILES_AHEAD, "table-files")
         self.schema = cache(partial(ShotTableSchema.of, facility))
@@ -90,11 +96,24 @@ class ShotTables:
         """
         span = Span(max(search.start_ms - search.reach_ms, EARLIEST_MS), search.end_ms)
         days = range(day_start(span.start), span.end, DAY_MS) if span else range(0)
-        files: list[TableFile] = []
+        files, without = list[TableFile](), set[str]()
         for some in (days[n : n + MANIFESTS_AT_ONCE] for n in range(0, len(days), MANIFESTS_AT_ONCE)):
             manifests = await asyncio.gather(*(self._manifest(place, day) for day in some))
-            files += (file for manifest in manifests for file in manifest.files)
-        return TablePlan(search, self.schema(place), tuple(steps(span, files)))
+            found = [file for manifest in manifests for file in manifest.files]
+            without |= await asyncio.to_thread(self._without_match, place, search, found)
+            files += (each.model_copy(update={"ranges": ""}) for each in found)  # 10 MB in a month
+        to_read = (each for each in steps(span, files) if isinstance(each, Span) or each.key not in without)
+        return TablePlan(search, self.schema(place), tuple(to_read))
+
+    def _without_match(self, place: Place, search: TableSearch, files: Sequence[TableFile]) -> set[str]:
+        """Return the keys of the files that have no match by the ranges of their columns."""
+        schema, keys = self.schema(place).arrow, set[str]()
+        ranges = RangeReader(schema.names)
+        for each in files:
+            with _named(each.key):
+                if not search.may_match(ranges.read(each.ranges, search.inputs), schema):
+                    keys.add(each.key)
+        return keys
 
     async def _manifest(self, place: Place, day: int) -> DayManifest:
         with _named(day_folder(place, day)):
@@ -112,18 +131,17 @@ class ShotTables:
         for _, group in groupby(plan.steps, type):  # files, or gaps between them
             alike = list(group)
             files = (each for each in alike if isinstance(each, TableFile))
-            reads = (partial(self._row_groups, plan, file, loop) for file in files)
+            reads = (partial(self._row_groups, plan, file) for file in files)
             yield from chain.from_iterable(ahead(reads, self._readers, FILES_AHEAD))
             spans = (each for each in alike if isinstance(each, Span))
             yield from chain.from_iterable(self._archived_parts(plan, span, loop) for span in spans)
 
-    def _row_groups(
-        self, plan: TablePlan, file: TableFile, loop: asyncio.AbstractEventLoop
-    ) -> list[TablePart]:
-        with _named(file.key):
-            columns = stored_columns(file, plan.schema.arrow, partial(self._store.part, file), loop)
-            groups = row_groups(columns, plan.search.pruning, plan.search.inputs)
-            return [_NamedPart(file.key, each) for each in groups]
+    def _row_groups(self, plan: TablePlan, file: TableFile) -> list[TablePart]:
+        with _named(file.key, self._parts_of_files.forget):
+            columns = stored_columns(file, plan.schema.arrow, partial(self._parts_of_files.read, file))
+            search = plan.search
+            groups = row_groups(columns, search.pruning, search.inputs, search.needed)
+            return [_NamedPart(file.key, each, self._parts_of_files.forget) for each in groups]
 
     def _archived_parts(
         self, plan: TablePlan, span: Span, loop: asyncio.AbstractEventLoop
@@ -138,6 +156,11 @@ class _NamedPart:
 
     key: str
     part: TablePart
+    forget: Callable[[], None]
+
+    @property
+    def bounds(self) -> PartBounds | None:
+        return self.part.bounds
 
     def read(self, columns: Sequence[str]) -> pa.Table:
         """Return these columns of all rows.
@@ -145,13 +168,13 @@ class _NamedPart:
         Raises:
             Retry: the file cannot be read.
         """
-        with _named(self.key):
+        with _named(self.key, self.forget):
             return self.part.read(columns)
 
 
 @contextmanager
-def _named(key: str) -> Iterator[None]:
-    """Name what is read from the store.
+def _named(key: str, forget: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Name what is read from the store; forget what is kept of it if it cannot be read.
 
     Raises:
         Retry: it is not a table or a manifest. An administrator must mend or remove it.
@@ -159,6 +182,7 @@ def _named(key: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError) as error:
+        forget()
         raise Retry(f"{key} cannot be read, an administrator must mend or remove it: {error}") from error
 
 

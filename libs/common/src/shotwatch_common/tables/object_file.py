@@ -1,31 +1,22 @@
-"""An object of the store as a file that a thread reads, of which only the parts that are read are fetched."""
+"""An object of the store as a file, of which only the parts that are read are fetched."""
 
-import asyncio
 import io
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
-Fetch = Callable[[int, int], Awaitable[bytes]]
+Fetch = Callable[[int, int], bytes]
 """Return `length` bytes from `offset` on."""
-ANSWER_S = 60.0
-"""Timeout for a thread that waits for the event loop: one that has ended never answers."""
 TAIL_BYTES = 64 * 1024
 """The end of the file that is fetched at once: a Parquet file has its description there."""
 
 
 class ObjectFile(io.RawIOBase):
-    """A file of which each read is one request to the store, except those of its end.
+    """A file of which each read is one call of `fetch`, except those of its end."""
 
-    It is read in a thread, while the event loop that serves `fetch` runs in another one.
-    """
-
-    def __init__(
-        self, fetch: Fetch, size: int, loop: asyncio.AbstractEventLoop, tail: int = TAIL_BYTES
-    ) -> None:
+    def __init__(self, fetch: Fetch, size: int, tail: int = TAIL_BYTES) -> None:
         """Open a file of `size` bytes, the last `tail` of which are fetched at once."""
         super().__init__()
         self._fetch = fetch
         self._size = size
-        self._loop = loop
         self._position = 0
         self._tail_start = max(size - tail, 0)
         self._tail: bytes | None = None
@@ -44,7 +35,7 @@ class ObjectFile(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         """Return up to `size` bytes from the position on; up to the end if `size` is negative.
 
-        Raises what `fetch` raises, and TimeoutError.
+        Raises what `fetch` raises.
         """
         rest = max(self._size - self._position, 0)
         length = rest if size < 0 else min(size, rest)
@@ -54,20 +45,8 @@ class ObjectFile(io.RawIOBase):
 
     def _read(self, offset: int, length: int) -> bytes:
         if offset < self._tail_start:
-            return self._fetched(offset, length)
+            return self._fetch(offset, length)
         if self._tail is None:
-            self._tail = self._fetched(self._tail_start, self._size - self._tail_start)
+            self._tail = self._fetch(self._tail_start, self._size - self._tail_start)
         start = offset - self._tail_start
         return self._tail[start : start + length]
-
-    def _fetched(self, offset: int, length: int) -> bytes:
-        return fetched(self._fetch, offset, length, self._loop)
-
-
-def fetched(fetch: Fetch, offset: int, length: int, loop: asyncio.AbstractEventLoop) -> bytes:
-    """Return in a thread what `fetch` returns in the event loop. Raises what it raises, and TimeoutError."""
-
-    async def fetch_it() -> bytes:
-        return await fetch(offset, length)
-
-    return asyncio.run_coroutine_threadsafe(fetch_it(), loop).result(ANSWER_S)

@@ -38,6 +38,7 @@ from shotwatch_tables.manifest import (
 )
 from shotwatch_tables.parquet import upserted
 from shotwatch_tables.pieces import TableContent, write_pieces
+from shotwatch_tables.ranges import column_ranges
 from shotwatch_tables.schema import ShotTableSchema
 
 BUDGET_S = 20.0
@@ -149,7 +150,7 @@ class TableCompaction:
         table = await self._merged(hour, earlier)
         if table.num_rows:
             written = await asyncio.to_thread(write_pieces, table)
-            file = _file(hour, table, written)
+            file = _file(hour, table, written, await asyncio.to_thread(column_ranges, table))
             # The earlier one now: whoever repeats this after the manifest is written finds it no more.
             both = {file.key, earlier.key if earlier else file.key}
             await self._check_later(manifest, sorted(both))
@@ -248,7 +249,7 @@ class TableRetention:
         self._log.info("table deleted", place=str(place), day=instant(day).isoformat())
 
 
-def _file(hour: ChangedHour, table: pa.Table, written: TableContent) -> TableFile:
+def _file(hour: ChangedHour, table: pa.Table, written: TableContent, ranges: str) -> TableFile:
     times = table["time"].cast(pa.int64())
     return TableFile(
         key=file_key(hour.place, hour.start, written.content),
@@ -259,4 +260,5 @@ def _file(hour: ChangedHour, table: pa.Table, written: TableContent) -> TableFil
         last=times[-1].as_py() // 1_000_000,
         pieces_at=written.pieces_at,
         pieces_size=written.pieces_size,
+        ranges=ranges,
     )
