@@ -11,6 +11,7 @@ from shotwatch_detector.decision import Judgement, judge
 from shotwatch_detector.sentences import chance_of, explain
 from shotwatch_detector.statistics import RUN, Baseline
 from shotwatch_detector.tails import Tail
+from shotwatch_detector.thresholds import Share
 from shotwatch_shots.event import Contribution
 from shotwatch_shots.features.catalogue import FEATURE_SPECS, INDICATORS
 from shotwatch_shots.features.severities import SEVERITY_LIMITS
@@ -252,7 +253,7 @@ def test_one_anomalous_shot_shifts_no_level() -> None:
 def test_fewer_false_alarms_are_bought_with_a_higher_threshold() -> None:
     features = normal_features()
     deviate(features, "EM-1", "energy", -6.5)
-    often, seldom = (judge("LA A1 11", features, BASELINES, SHOTS, rate) for rate in (10.0, 0.001))
+    often, seldom = (judge("LA A1 11", features, BASELINES, SHOTS, Share(rate)) for rate in (10.0, 0.001))
     assert len(often.findings) == 1
     assert seldom.findings == ()
     assert seldom.threshold == pytest.approx(often.threshold + 4)

@@ -13,12 +13,11 @@ from shotwatch_detector.deviations import contribution_of, measured_values, seve
 from shotwatch_detector.finding import Finding
 from shotwatch_detector.sentences import chance_of, explain
 from shotwatch_detector.statistics import RUN, last_of_run, medians_of_runs
+from shotwatch_detector.thresholds import ONE_AN_HOUR, Share
 from shotwatch_shots.event import Contribution
 from shotwatch_shots.vocabulary import AnomalyKind, Severity
 
 _SEVERITIES = tuple(Severity)
-SHOTS_PER_HOUR = 36_000
-"""At 10 Hz, the pulse rate for which false alarms are stated. Slower places raise proportionally fewer."""
 EXPLAINING_SIGMAS = 3.0
 """Deviations from here on are listed as contributions to an event, even if they raise no alarm alone."""
 MOST_CONTRIBUTIONS = 12
@@ -39,17 +38,12 @@ class Judgement:
     """In the order of the shots; one per shot and kind."""
 
 
-def threshold_of(false_alarms_per_hour: float) -> float:
-    """Return the score that normal shots exceed this often per hour, at 10 Hz."""
-    return float(np.log10(SHOTS_PER_HOUR / false_alarms_per_hour))
-
-
 def judge(
     place: str,
     features: Mapping[str, Features],
     baselines: DeviceBaselines,
     shots: int,
-    false_alarms_per_hour: float = 1.0,
+    share: Share = ONE_AN_HOUR,
 ) -> Judgement:
     """Judge a batch of consecutive shots of one place.
 
@@ -62,19 +56,18 @@ def judge(
         features: device → feature or score → value per shot (n,).
         baselines: the references; features without one are not judged.
         shots: n.
-        false_alarms_per_hour: how many normal shots of a place may be called anomalous per hour, at 10 Hz.
+        share: the false alarms that the place may raise.
     """
-    threshold = threshold_of(false_alarms_per_hour)
-    score, findings = _judge(place, features, baselines, shots, threshold)
-    for shift in _shifts(place, features, baselines, threshold):
+    score, findings = _judge(place, features, baselines, shots, share)
+    for shift in _shifts(place, features, baselines, share):
         if not any(f.kind is shift.kind and shift.shot - RUN < f.shot <= shift.shot for f in findings):
             score[shift.shot] = max(score[shift.shot], shift.score)
             findings.append(shift)
-    return Judgement(score, threshold, tuple(sorted(findings, key=lambda finding: finding.shot)))
+    return Judgement(score, share.threshold, tuple(sorted(findings, key=lambda finding: finding.shot)))
 
 
 def _shifts(
-    place: str, features: Mapping[str, Features], baselines: DeviceBaselines, threshold: float
+    place: str, features: Mapping[str, Features], baselines: DeviceBaselines, share: Share
 ) -> list[Finding]:
     """Return the first shift of each kind in the batch."""
     medians = {
@@ -86,7 +79,7 @@ def _shifts(
         for device in features
     }
     runs = max((len(values) for measured in medians.values() for values in measured.values()), default=0)
-    _, found = _judge(place, medians, of_runs, runs, threshold)
+    _, found = _judge(place, medians, of_runs, runs, share)
     first = {finding.kind: finding for finding in reversed(found)}
     return [
         replace(shift, shot=last_of_run(shift.shot), why=f"{shift.why}, in the median of {RUN} shots")
@@ -95,16 +88,16 @@ def _shifts(
 
 
 def _judge(
-    place: str, features: Mapping[str, Features], baselines: DeviceBaselines, shots: int, threshold: float
+    place: str, features: Mapping[str, Features], baselines: DeviceBaselines, shots: int, share: Share
 ) -> tuple[Values, list[Finding]]:
     columns = columns_of(features, baselines)
-    judged = [*_claims(columns, threshold)]
+    judged = [*_claims(columns, share.threshold)]
     if not judged:
         return np.zeros(shots), []
     score: Values = np.max(judged, axis=0)
-    anomalous = np.flatnonzero(score > threshold).tolist()
+    anomalous = np.flatnonzero(score > share.threshold).tolist()
     return score, [
-        finding for shot in anomalous for finding in _findings(shot, place, columns, features, threshold)
+        finding for shot in anomalous for finding in _findings(shot, place, columns, features, share)
     ]
 
 
@@ -120,10 +113,10 @@ def _findings(
     place: str,
     columns: Sequence[FeatureColumn],
     features: Mapping[str, Features],
-    threshold: float,
+    share: Share,
 ) -> Iterable[Finding]:
     anomalous = sorted(
-        (column for column in columns if column.kind is not None and column.score[shot] > threshold),
+        (column for column in columns if column.kind is not None and column.score[shot] > share.threshold),
         key=lambda column: sort_key(column, shot),
         reverse=True,
     )
@@ -133,7 +126,7 @@ def _findings(
     for kind in dict.fromkeys(column.kind for column in own_causes):
         if kind is not None:
             leading = [column for column in own_causes if column.kind is kind]
-            yield _finding(shot, place, kind, leading, columns, features, threshold)
+            yield _finding(shot, place, kind, leading, columns, features, share)
 
 
 def _finding(
@@ -143,11 +136,11 @@ def _finding(
     leading: Sequence[FeatureColumn],
     columns: Sequence[FeatureColumn],
     features: Mapping[str, Features],
-    threshold: float,
+    share: Share,
 ) -> Finding:
     strongest = leading[0]
     extrapolated = float(strongest.score[shot])
-    claimed = claim(extrapolated, strongest.baseline.independent, threshold)
+    claimed = claim(extrapolated, strongest.baseline.independent, share.threshold)
     devices = tuple(dict.fromkeys(column.device for column in leading))
     severity, gravest = _gravest(leading, features, shot)
     head = contribution_of(gravest, shot)
@@ -160,7 +153,7 @@ def _finding(
         score=claimed.score,
         extrapolated=extrapolated,
         provisional=claimed.provisional,
-        threshold=threshold,
+        threshold=share.threshold,
         why=explain(
             place,
             head,
@@ -168,7 +161,7 @@ def _finding(
             watching=_watching(kind, columns, shot),
             measured=measured,
         )
-        + f"; {chance_of(SHOTS_PER_HOUR / 10**claimed.score, claimed)}",
+        + f"; {chance_of(share.per_hour_of(claimed.score), claimed)}",
         contributions=_contributions(devices, columns, shot),
     )
 

@@ -13,7 +13,8 @@ from shotwatch_detector.arrays import Features, Frames, Image
 from shotwatch_detector.bundle import Bundle, BundleError, load_bundle
 from shotwatch_detector.decision import Judgement, judge
 from shotwatch_detector.engine import Engine, LiteRtEngine
-from shotwatch_detector.scoring import residual_of, score_frames
+from shotwatch_detector.scoring import FRAMES_AT_ONCE, residual_of, score_frames
+from shotwatch_detector.thresholds import ONE_AN_HOUR, Share
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +37,15 @@ class Detector:
         except (ValueError, RuntimeError) as error:
             raise BundleError(f"{folder / NETWORK}: {error}") from error
 
+    def warm_up(self) -> None:
+        """Score frames once: the first time is the slowest, since kernels are compiled.
+
+        Raises:
+            Exception: the network does not run on the bundle's frames.
+        """
+        for device, camera in list(self.bundle.cameras.items())[:1]:
+            self.score(device, np.zeros((FRAMES_AT_ONCE, *camera.reference.image.shape), np.uint16))
+
     def score(self, device: str, frames: Frames) -> Features:
         """Return the scores of frames (n, h, w) of one camera; none for a camera that training never saw."""
         camera = self.bundle.cameras.get(device)
@@ -44,10 +54,10 @@ class Detector:
         return score_frames(frames, camera, self.engine)
 
     def judge(
-        self, place: str, features: Mapping[str, Features], shots: int, false_alarms_per_hour: float = 1.0
+        self, place: str, features: Mapping[str, Features], shots: int, share: Share = ONE_AN_HOUR
     ) -> Judgement:
         """Judge n shots of a place by their features and scores: device → name → (n,)."""
-        return judge(place, features, self.bundle.baselines, shots, false_alarms_per_hour)
+        return judge(place, features, self.bundle.baselines, shots, share)
 
     def residual(self, device: str, frame: NDArray[np.uint16]) -> Image:
         """Return image minus reconstruction of a frame (h, w) of a known camera, over the reference's peak.

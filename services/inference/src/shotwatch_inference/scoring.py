@@ -12,6 +12,7 @@ from shotwatch_detector.arrays import Features, Frames
 from shotwatch_detector.decision import Judgement
 from shotwatch_detector.detector import Detector
 from shotwatch_detector.finding import Finding
+from shotwatch_detector.thresholds import Share
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.device_kinds import DeviceKind
 from shotwatch_shots.records import BlockRef
@@ -72,10 +73,10 @@ async def images(ref: BlockRef, store: ObjectStore) -> Frames:
 
 
 def judge_batch(
-    batch: ShotBatch, features: Mapping[str, Features], detector: Detector, false_alarms_per_hour: float
+    batch: ShotBatch, features: Mapping[str, Features], detector: Detector, share: Share
 ) -> Judgement:
     """Judge the shots of a batch by their features and scores."""
-    return detector.judge(batch.series.place.in_words, features, len(batch.pulses), false_alarms_per_hour)
+    return detector.judge(batch.series.place.in_words, features, len(batch.pulses), share)
 
 
 def kinds_of(findings: Iterable[Finding]) -> dict[int, Sequence[AnomalyKind]]:

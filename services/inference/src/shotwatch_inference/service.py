@@ -46,6 +46,7 @@ from shotwatch_common.turns import Turns, Urgency, usable_cores
 from shotwatch_detector.arrays import Features
 from shotwatch_detector.decision import Judgement
 from shotwatch_detector.finding import Finding
+from shotwatch_detector.thresholds import share_of
 from shotwatch_inference.domain.incidents import Notification, quiet_ms
 from shotwatch_inference.domain.rules import apply_rules
 from shotwatch_inference.events import (
@@ -174,7 +175,8 @@ class Judge:
         if champion is None:
             return findings, None
         rate = self._context.settings.false_alarms_per_hour
-        judgement = judge_batch(batch, features, champion.detector, rate)
+        share = share_of(batch.series, self._context.facility, rate)
+        judgement = judge_batch(batch, features, champion.detector, share)
         return [*findings, *judgement.findings], judgement
 
     async def _keep_residuals(

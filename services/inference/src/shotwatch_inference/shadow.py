@@ -10,6 +10,7 @@ change it.
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.process import ServiceContext
 from shotwatch_common.turns import Turns, Urgency
+from shotwatch_detector.thresholds import share_of
 from shotwatch_inference.models import ModelWatch
 from shotwatch_inference.scoring import judge_batch, kinds_of, score, with_scores
 from shotwatch_inference.settings import InferenceSettings
@@ -32,10 +33,11 @@ class Shadow:
         if challenger is None:
             return
         archive, rate = self._context.archive, self._context.settings.false_alarms_per_hour
+        share = share_of(batch.series, self._context.facility, rate)
         scores = await score(batch, challenger.detector, self._context.store, self._turns, Urgency.IDLE)
         features = await archive.measurements.of_batch(batch.batch_id, Source.FEATURES)
         judgement = await self._turns.compute(
-            Urgency.IDLE, judge_batch, batch, with_scores(features, scores), challenger.detector, rate
+            Urgency.IDLE, judge_batch, batch, with_scores(features, scores), challenger.detector, share
         )
         await archive.shadows.keep(
             batch, challenger.ref.version, judgement.score, kinds_of(judgement.findings)
