@@ -159,7 +159,7 @@ def test_no_score_moves_by_more_than_a_thousandth_of_the_threshold(camera: Camer
         return judge("here", {"camera": scores}, baselines, len(frames)).score
 
     expected = judged(detector_reference.score_frames(frames, camera, Blur()))
-    threshold = ONE_AN_HOUR.threshold
+    threshold = ONE_AN_HOUR.score
     assert expected.min() < threshold < expected.max()
     found = judged(score_frames(frames, camera, Blur()))
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3 * threshold)

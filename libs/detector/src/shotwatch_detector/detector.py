@@ -14,7 +14,7 @@ from shotwatch_detector.bundle import Bundle, BundleError, load_bundle
 from shotwatch_detector.decision import Judgement, judge
 from shotwatch_detector.engine import Engine, LiteRtEngine
 from shotwatch_detector.scoring import FRAMES_AT_ONCE, residual_of, score_frames
-from shotwatch_detector.thresholds import ONE_AN_HOUR, Share
+from shotwatch_detector.thresholds import ONE_AN_HOUR, SeriesThresholds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,10 +54,14 @@ class Detector:
         return score_frames(frames, camera, self.engine)
 
     def judge(
-        self, place: str, features: Mapping[str, Features], shots: int, share: Share = ONE_AN_HOUR
+        self,
+        place: str,
+        features: Mapping[str, Features],
+        shots: int,
+        thresholds: SeriesThresholds = ONE_AN_HOUR,
     ) -> Judgement:
         """Judge n shots of a place by their features and scores: device → name → (n,)."""
-        return judge(place, features, self.bundle.baselines, shots, share)
+        return judge(place, features, self.bundle.baselines, shots, thresholds)
 
     def residual(self, device: str, frame: NDArray[np.uint16]) -> Image:
         """Return image minus reconstruction of a frame (h, w) of a known camera, over the reference's peak.
