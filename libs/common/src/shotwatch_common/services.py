@@ -215,6 +215,7 @@ SERVICES = (
                 "promotions": "find",
                 "challengers": "find",
                 "shadows": "find",
+                "scored_hours": "find",
                 "feedback": "find insert",
                 "searches": "find insert update remove",
                 "audit": "find insert",

@@ -141,7 +141,7 @@ class OwnPast:
             if await self._archive.scored_hours.save(after):
                 self._known[batch.series] = after
                 return
-            del self._known[batch.series]
+            self._known.pop(batch.series, None)  # another task may have removed it
 
     async def _hour(self, batch: ShotBatch, model: str) -> ScoredHour | None:
         """Return the hour of a batch; None if its document is malformed."""
