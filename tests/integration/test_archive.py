@@ -25,6 +25,7 @@ from shotwatch_shots.records import BlockRef, JudgedRecords, ObjectRef
 from shotwatch_shots.shot import ShotFilter, ShotVerdict
 from shotwatch_shots.vocabulary import CalibrationKind, ObjectState
 from shotwatch_shots.window import Window
+from tests.support import own_past_contract
 
 from .conftest import Running, until
 
@@ -268,3 +269,11 @@ async def test_the_database_refuses_a_window_that_is_too_large_by_its_name(archi
     with pytest.raises(Bug, match=f"window {huge.id} cannot be written"):
         await archive.windows.save(huge, NEVER)
     assert await archive.windows.load(huge.id, {"1s": ONE_HZ}.__getitem__) is None
+
+
+async def test_replicas_lose_no_batch_of_a_series_past_and_enter_none_twice(archive: Archive) -> None:
+    await own_past_contract.replicas_lose_no_batch_and_enter_none_twice(archive)
+
+
+async def test_hours_are_found_by_series_version_and_time_and_deleted_when_old(archive: Archive) -> None:
+    await own_past_contract.hours_are_found_by_series_version_and_time_and_deleted_when_old(archive)

@@ -271,6 +271,20 @@ async def test_a_device_that_drifts_from_the_training_period_is_reported_and_sho
     assert energy["beyond"] == 1
 
 
+async def test_the_source_of_thresholds_and_the_rate_that_the_past_supports_are_shown(
+    running: Running, learned: str
+) -> None:
+    stack = find_stack(running.stack.folder.parent, None)
+    shown = {"Authorization": f"Bearer {stack.token}"}
+    async with httpx.AsyncClient(base_url=stack.query_urls[0], headers=shown) as client:
+        report = (await client.get("/api/v1/models/thresholds")).json()
+    assert report["version"] == learned
+    assert report["places"]
+    for place in report["places"]:
+        assert place["fitted"] > 4
+        assert (place["own"], place["since"], place["supported_per_hour"]) == ([], None, None)
+
+
 async def test_a_champion_that_nobody_promoted_is_reported_everywhere_until_the_promoted_one_is_back(
     running: Running, learned: str
 ) -> None:

@@ -15,6 +15,7 @@ from shotwatch_detector.level_states import new_state
 from shotwatch_detector.series_levels import findings_in_batch, levels_after
 from shotwatch_detector.statistics import Baseline
 from shotwatch_detector.tails import Tail
+from shotwatch_detector.thresholds import Share
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.features.spec import Side
 from shotwatch_shots.levels import SeriesLevels
@@ -30,6 +31,7 @@ from .plays import inference
 
 METER = "LA_FSD-EM_1-EnergyMeter-1"
 ENERGY = METER, "energy"
+SHARE = Share(1.0)
 SIGMA = 0.04
 HALF_AN_HOUR_MS = 1_800_000
 BASELINES = {METER: {"energy": Baseline(1.0, SIGMA, Tail(2.6, 1), Tail(1, 1), Side.BOTH)}}
@@ -55,7 +57,7 @@ def energies(shots: ShotBatch, level: float = 1.0) -> dict[str, dict[str, np.nda
 
 
 def entered(stored: SeriesLevels, shots: ShotBatch, level: float = 1.0) -> SeriesLevels:
-    after = levels_after(stored, shots, energies(shots, level), [], BASELINES, 1.0)
+    after = levels_after(stored, shots, energies(shots, level), [], BASELINES, SHARE)
     return after or stored
 
 
@@ -73,7 +75,7 @@ def test_a_batch_that_comes_again_or_as_a_revision_finds_its_shift_and_changes_n
 ) -> None:
     shots = batch(8_400_000)
     after = entered(learned, shots, level=1.08)
-    [found] = findings_in_batch(after, shots, [], BASELINES)
+    [found] = findings_in_batch(after, shots, [], BASELINES, SHARE)
     assert (found.kind, found.devices, found.provisional) == (AnomalyKind.ENERGY, (METER,), True)
     stated = re.fullmatch(
         r"energy of LA FSD is (\d+) % above its reference on 1 of 1 device, as a step or drift over (\d+) "
@@ -85,14 +87,14 @@ def test_a_batch_that_comes_again_or_as_a_revision_finds_its_shift_and_changes_n
     assert 6 <= int(stated[1]) <= 10
     assert int(stated[2]) <= found.shot + 1 < 40
     assert entered(after, shots, level=1.08) is after
-    assert findings_in_batch(after, batch(8_400_000, revision=2), [], BASELINES) == [found]
+    assert findings_in_batch(after, batch(8_400_000, revision=2), [], BASELINES, SHARE) == [found]
 
 
 def test_a_batch_that_is_late_is_not_entered(learned: SeriesLevels) -> None:
     late, newest = batch(8_400_000), batch(9_000_000)
     after = entered(learned, newest)
     assert entered(after, late, level=2.0) is after
-    assert findings_in_batch(after, late, [], BASELINES) == []
+    assert findings_in_batch(after, late, [], BASELINES, SHARE) == []
     overlapping = batch(9_000_000, many=900)
     assert entered(after, overlapping).until == overlapping.pulses[-1]
 
@@ -100,21 +102,21 @@ def test_a_batch_that_is_late_is_not_entered(learned: SeriesLevels) -> None:
 def test_a_shift_that_a_shot_shows_by_itself_is_not_reported_again(learned: SeriesLevels) -> None:
     shots = batch(8_400_000)
     after = entered(learned, shots, level=1.08)
-    [shift] = findings_in_batch(after, shots, [], BASELINES)
+    [shift] = findings_in_batch(after, shots, [], BASELINES, SHARE)
     alone = replace(shift, shot=shift.shot - 1)
-    assert findings_in_batch(after, shots, [alone], BASELINES) == []
+    assert findings_in_batch(after, shots, [alone], BASELINES, SHARE) == []
     elsewhere = replace(alone, kind=AnomalyKind.POINTING)
-    assert findings_in_batch(after, shots, [elsewhere], BASELINES) == [shift]
+    assert findings_in_batch(after, shots, [elsewhere], BASELINES, SHARE) == [shift]
 
 
 def test_the_levels_of_devices_that_the_champion_does_not_know_are_dropped(learned: SeriesLevels) -> None:
     other = {"another": BASELINES[METER]}
     shots = batch(8_400_000)
     features = {"another": energies(shots)[METER]}
-    after = levels_after(learned, shots, features, [], other, 1.0)
+    after = levels_after(learned, shots, features, [], other, SHARE)
     assert after is not None
     assert set(after.states) == {("another", "energy")}
-    assert levels_after(learned, shots, features, [], {}, 1.0) is None
+    assert levels_after(learned, shots, features, [], {}, SHARE) is None
 
 
 async def test_replicas_that_enter_at_the_same_time_lose_no_change() -> None:

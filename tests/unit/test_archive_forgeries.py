@@ -25,7 +25,7 @@ from shotwatch_shots.feedback import Statement
 from shotwatch_shots.incidents import Incident, Incidents, SeriesIncidents
 from shotwatch_shots.ledger import Entry
 from shotwatch_shots.levels import LevelShift, SeriesLevels
-from shotwatch_shots.models import ModelLoad, Promotion
+from shotwatch_shots.models import BlockScores, ModelLoad, OwnThresholds, Promotion, ScoredHour
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.reconciliation.outcome import Imbalance, Outcome
 from shotwatch_shots.reconciliation.sides import Tally
@@ -147,6 +147,9 @@ async def _good(archive: Archive) -> None:
     statement = Statement.about(event, action=FeedbackAction.CONFIRMED, who="amelie", at=NOW, caller="shift")
     await archive.feedback.add(statement)
     await archive.shadows.keep(_batch(), "4", np.array([1.0]), {})
+    scores = BlockScores(frozenset({9}), frozenset(), frozenset(), {AnomalyKind.HOT_SPOT: {9: 1.5}})
+    thresholds = OwnThresholds(5.7, {AnomalyKind.HOT_SPOT: 5.5}, 3, 9, 0.1)
+    await archive.scored_hours.save(ScoredHour(str(SERIES), "3", 7, thresholds, scores=scores))
     await archive.model_loads.keep([ModelLoad("r", ModelAlias.CHAMPION, "3", "3", "")])
     for alias in ModelAlias:
         await archive.promotions.add(Promotion(NOW, "amelie", None, "3", "why", alias=alias, audit_line="l"))
@@ -292,6 +295,11 @@ READERS: Mapping[str, Mapping[str, Reader]] = {
         "page": lambda a: a.feedback.page(None, 0, 2**50, 10),
     },
     "shadows": {"records": lambda a: a.shadows.records(["4"])},
+    "scored_hours": {
+        "load": lambda a: a.scored_hours.load(str(SERIES), "3", 7),
+        "past": lambda a: a.scored_hours.past(str(SERIES), "3", 0, 9),
+        "newest": lambda a: a.scored_hours.newest(str(SERIES), "3"),
+    },
     "model_loads": {"fresh": lambda a: a.model_loads.fresh()},
     "promotions": {
         "newest": lambda a: a.promotions.newest(ModelAlias.CHAMPION),

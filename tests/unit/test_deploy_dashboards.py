@@ -14,7 +14,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from shotwatch_dashboards.__main__ import FOLDER, written
 from shotwatch_dashboards.models import MODEL_IS_WRONG, SHOTS_PER_HOUR
-from shotwatch_detector.decision import SHOTS_PER_HOUR as SHOTS_PER_HOUR_OF_THE_THRESHOLD
+from shotwatch_detector.thresholds import SHOTS_PER_HOUR as SHOTS_PER_HOUR_OF_THE_THRESHOLD
 from shotwatch_history.domain.drift import CLEAR
 
 ROOT = Path(__file__).parents[2]

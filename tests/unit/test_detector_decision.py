@@ -11,6 +11,7 @@ from shotwatch_detector.decision import Judgement, judge
 from shotwatch_detector.sentences import chance_of, explain
 from shotwatch_detector.statistics import RUN, Baseline
 from shotwatch_detector.tails import Tail
+from shotwatch_detector.thresholds import SeriesThresholds, Share
 from shotwatch_shots.event import Contribution
 from shotwatch_shots.features.catalogue import FEATURE_SPECS, INDICATORS
 from shotwatch_shots.features.severities import SEVERITY_LIMITS
@@ -252,7 +253,9 @@ def test_one_anomalous_shot_shifts_no_level() -> None:
 def test_fewer_false_alarms_are_bought_with_a_higher_threshold() -> None:
     features = normal_features()
     deviate(features, "EM-1", "energy", -6.5)
-    often, seldom = (judge("LA A1 11", features, BASELINES, SHOTS, rate) for rate in (10.0, 0.001))
+    often, seldom = (
+        judge("LA A1 11", features, BASELINES, SHOTS, SeriesThresholds(Share(rate))) for rate in (10.0, 0.001)
+    )
     assert len(often.findings) == 1
     assert seldom.findings == ()
     assert seldom.threshold == pytest.approx(often.threshold + 4)
@@ -284,10 +287,10 @@ def test_a_feature_that_only_explains_raises_nothing_and_is_reported_with_what_d
     ],
 )
 def test_an_event_states_how_likely_chance_is(per_hour: float, expected: str) -> None:
-    assert chance_of(per_hour, Claim(1.0, False, False, 40)) == expected
+    assert chance_of(per_hour, Claim(1.0, 1.0, False, False, 40)) == expected
     limited = expected.replace("once", "less than once")
-    assert chance_of(per_hour, Claim(1.0, True, False, 40)) == limited
-    shot, shots = (chance_of(per_hour, Claim(1.0, True, True, many)) for many in (1, 2))
+    assert chance_of(per_hour, Claim(1.0, 1.0, True, False, 40)) == limited
+    shot, shots = (chance_of(per_hour, Claim(1.0, 1.0, True, True, many)) for many in (1, 2))
     assert shot == f"{limited} (provisional: learned from 1 independent shot)"
     assert shots == f"{limited} (provisional: learned from 2 independent shots)"
 

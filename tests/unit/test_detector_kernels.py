@@ -12,12 +12,13 @@ from PIL import Image as Picture
 
 from shotwatch_common.turns import SLICE
 from shotwatch_detector.arrays import Features, Frames, Images
-from shotwatch_detector.decision import judge, threshold_of
+from shotwatch_detector.decision import judge
 from shotwatch_detector.fine_structure import measure_structure, no_fine_maps
 from shotwatch_detector.frames import SMALLEST_GAIN, ReferenceFrame, make_reference, normalise
 from shotwatch_detector.residuals import ResidualMap, measure_deviations, smooth
 from shotwatch_detector.scoring import FRAMES_AT_ONCE, CameraReference, learn_camera, score_frames
 from shotwatch_detector.statistics import measure_baseline
+from shotwatch_detector.thresholds import ONE_AN_HOUR
 from shotwatch_shots.features.catalogue import INDICATORS
 from tests.support import detector_reference
 
@@ -160,7 +161,7 @@ def test_no_score_moves_by_more_than_a_thousandth_of_the_threshold(camera: Camer
         return judge("here", {"camera": scores}, baselines, len(frames)).score
 
     expected = judged(detector_reference.score_frames(frames, camera, Blur()))
-    threshold = threshold_of(1.0)
+    threshold = ONE_AN_HOUR.score
     assert expected.min() < threshold < expected.max()
     found = judged(score_frames(frames, camera, Blur()))
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3 * threshold)

@@ -474,9 +474,10 @@ async def test_inference_starts_with_rules_only_when_both_models_are_damaged(
         models_password=SecretStr(""),
         model_name="shotwatch",
         health_port=0,
+        false_alarms_per_hour=1.0,
     )
-    archive = registry[0].archive
-    context: Any = SimpleNamespace(settings=settings, log=structlog.get_logger(), archive=archive)
+    archive, log = registry[0].archive, structlog.get_logger()
+    context: Any = SimpleNamespace(settings=settings, log=log, archive=archive, facility=None)
     async with AsyncExitStack() as resources:
         service = await assemble(context, resources)
         for check in service.startup_checks:

@@ -136,6 +136,7 @@ def test_only_those_who_tidy_up_may_remove() -> None:
         ("history", "batches"),
         ("history", "measurements"),
         ("history", "records"),
+        ("history", "scored_hours"),
         ("history", "shot_counts"),
         ("history", "shots"),
         ("history", "tables"),

@@ -19,10 +19,12 @@ class Claim:
     """A statement of how rare a deviation is, with what it rests on."""
 
     score: float
+    stated: float
+    """The score whose rate may be stated: `score`, or what the shots support if that is less than it."""
     limited: bool
-    """Whether the deviation is rarer by the fitted tail than `score` states."""
+    """Whether the deviation is rarer by the fitted tail than `stated`."""
     provisional: bool
-    """Whether `score` is more than the shots that were learned from support."""
+    """Whether the shots support less than the threshold."""
     independent: int
     """Number of independent shots that were learned from."""
 
@@ -45,8 +47,14 @@ def highest_score(independent: int, threshold: float) -> float:
     return max(supported_surprisal(independent), threshold) + CLAIMED_BEYOND
 
 
-def claim(extrapolated: float, independent: int, threshold: float) -> Claim:
-    """Return what may be claimed of a score by a fitted tail."""
+def claim(extrapolated: float, independent: int, threshold: float, by_past: float) -> Claim:
+    """Return what may be claimed of a score by a fitted tail.
+
+    It rests on the `independent` shots that were learned from, or on the past of the place, which supports
+    the score `by_past`.
+    """
     score = min(extrapolated, highest_score(independent, threshold))
-    provisional = score > supported_surprisal(independent)
-    return Claim(score, score < extrapolated, provisional, independent)
+    supported = max(supported_surprisal(independent), by_past)
+    provisional = supported < threshold
+    stated = score if provisional else min(score, supported)
+    return Claim(score, stated, stated < extrapolated, provisional, independent)

@@ -1,8 +1,8 @@
 """Each feature of each device over a batch of shots, with its surprisal and its share of the false alarms."""
 
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,6 +35,10 @@ class FeatureColumn:
     too small to be an event (`SeverityLimits.least`).
     """
 
+    def scaled(self, factor: float) -> "FeatureColumn":
+        """Return the column with its scores multiplied by a factor."""
+        return self if factor == 1.0 else replace(self, score=self.score * factor)
+
 
 def columns_of(features: Mapping[str, Features], baselines: DeviceBaselines) -> list[FeatureColumn]:
     """Return the features that have a reference."""
@@ -56,6 +60,15 @@ def columns_of(features: Mapping[str, Features], baselines: DeviceBaselines) -> 
         )
         for device, feature, reference, values in known
     ]
+
+
+def scores_by_question(columns: Iterable[FeatureColumn]) -> dict[AnomalyKind, Values]:
+    """Return question → the highest score of its columns in each shot: (n,)."""
+    of_questions: dict[AnomalyKind, list[Values]] = defaultdict(list)
+    for column in columns:
+        if column.kind is not None:
+            of_questions[column.kind].append(column.score)
+    return {kind: np.max(scores, axis=0) for kind, scores in of_questions.items()}
 
 
 def _scores(

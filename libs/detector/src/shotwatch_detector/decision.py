@@ -8,17 +8,16 @@ import numpy as np
 from shotwatch_detector.arrays import Features, Values
 from shotwatch_detector.causes import follows
 from shotwatch_detector.claims import claim, highest_score
-from shotwatch_detector.columns import DeviceBaselines, FeatureColumn, columns_of
+from shotwatch_detector.columns import DeviceBaselines, FeatureColumn, columns_of, scores_by_question
 from shotwatch_detector.deviations import contribution_of, measured_values, severity_of, sigmas, sort_key
 from shotwatch_detector.finding import Finding
 from shotwatch_detector.sentences import chance_of, explain
 from shotwatch_detector.statistics import RUN, last_of_run, medians_of_runs
+from shotwatch_detector.thresholds import ONE_AN_HOUR, SeriesThresholds
 from shotwatch_shots.event import Contribution
 from shotwatch_shots.vocabulary import AnomalyKind, Severity
 
 _SEVERITIES = tuple(Severity)
-SHOTS_PER_HOUR = 36_000
-"""At 10 Hz, the pulse rate for which false alarms are stated. Slower places raise proportionally fewer."""
 EXPLAINING_SIGMAS = 3.0
 """Deviations from here on are listed as contributions to an event, even if they raise no alarm alone."""
 MOST_CONTRIBUTIONS = 12
@@ -37,11 +36,8 @@ class Judgement:
     """A shot with a higher score is an anomaly."""
     findings: tuple[Finding, ...]
     """In the order of the shots; one per shot and kind."""
-
-
-def threshold_of(false_alarms_per_hour: float) -> float:
-    """Return the score that normal shots exceed this often per hour, at 10 Hz."""
-    return float(np.log10(SHOTS_PER_HOUR / false_alarms_per_hour))
+    questions: Mapping[AnomalyKind, Values]
+    """Question → the highest score by the fitted tails, however far they are extrapolated: (n,)."""
 
 
 def judge(
@@ -49,7 +45,7 @@ def judge(
     features: Mapping[str, Features],
     baselines: DeviceBaselines,
     shots: int,
-    false_alarms_per_hour: float = 1.0,
+    thresholds: SeriesThresholds = ONE_AN_HOUR,
 ) -> Judgement:
     """Judge a batch of consecutive shots of one place.
 
@@ -62,19 +58,20 @@ def judge(
         features: device → feature or score → value per shot (n,).
         baselines: the references; features without one are not judged.
         shots: n.
-        false_alarms_per_hour: how many normal shots of a place may be called anomalous per hour, at 10 Hz.
+        thresholds: of the place.
     """
-    threshold = threshold_of(false_alarms_per_hour)
-    score, findings = _judge(place, features, baselines, shots, threshold)
-    for shift in _shifts(place, features, baselines, threshold):
+    columns = columns_of(features, baselines)
+    score, findings = _judge(place, columns, features, shots, thresholds)
+    for shift in _shifts(place, features, baselines, thresholds):
         if not any(f.kind is shift.kind and shift.shot - RUN < f.shot <= shift.shot for f in findings):
             score[shift.shot] = max(score[shift.shot], shift.score)
             findings.append(shift)
-    return Judgement(score, threshold, tuple(sorted(findings, key=lambda finding: finding.shot)))
+    found = tuple(sorted(findings, key=lambda finding: finding.shot))
+    return Judgement(score, thresholds.score, found, scores_by_question(columns))
 
 
 def _shifts(
-    place: str, features: Mapping[str, Features], baselines: DeviceBaselines, threshold: float
+    place: str, features: Mapping[str, Features], baselines: DeviceBaselines, thresholds: SeriesThresholds
 ) -> list[Finding]:
     """Return the first shift of each kind in the batch."""
     medians = {
@@ -86,7 +83,7 @@ def _shifts(
         for device in features
     }
     runs = max((len(values) for measured in medians.values() for values in measured.values()), default=0)
-    _, found = _judge(place, medians, of_runs, runs, threshold)
+    _, found = _judge(place, columns_of(medians, of_runs), medians, runs, thresholds.of_runs)
     first = {finding.kind: finding for finding in reversed(found)}
     return [
         replace(shift, shot=last_of_run(shift.shot), why=f"{shift.why}, in the median of {RUN} shots")
@@ -95,16 +92,20 @@ def _shifts(
 
 
 def _judge(
-    place: str, features: Mapping[str, Features], baselines: DeviceBaselines, shots: int, threshold: float
+    place: str,
+    fitted: Sequence[FeatureColumn],
+    features: Mapping[str, Features],
+    shots: int,
+    thresholds: SeriesThresholds,
 ) -> tuple[Values, list[Finding]]:
-    columns = columns_of(features, baselines)
-    judged = [*_claims(columns, threshold)]
+    columns = [column.scaled(thresholds.factor(column.kind)) for column in fitted]
+    judged = [*_claims(columns, thresholds.score)]
     if not judged:
         return np.zeros(shots), []
     score: Values = np.max(judged, axis=0)
-    anomalous = np.flatnonzero(score > threshold).tolist()
+    anomalous = np.flatnonzero(score > thresholds.score).tolist()
     return score, [
-        finding for shot in anomalous for finding in _findings(shot, place, columns, features, threshold)
+        finding for shot in anomalous for finding in _findings(shot, place, columns, features, thresholds)
     ]
 
 
@@ -120,10 +121,10 @@ def _findings(
     place: str,
     columns: Sequence[FeatureColumn],
     features: Mapping[str, Features],
-    threshold: float,
+    thresholds: SeriesThresholds,
 ) -> Iterable[Finding]:
     anomalous = sorted(
-        (column for column in columns if column.kind is not None and column.score[shot] > threshold),
+        (column for column in columns if column.kind is not None and column.score[shot] > thresholds.score),
         key=lambda column: sort_key(column, shot),
         reverse=True,
     )
@@ -133,7 +134,7 @@ def _findings(
     for kind in dict.fromkeys(column.kind for column in own_causes):
         if kind is not None:
             leading = [column for column in own_causes if column.kind is kind]
-            yield _finding(shot, place, kind, leading, columns, features, threshold)
+            yield _finding(shot, place, kind, leading, columns, features, thresholds)
 
 
 def _finding(
@@ -143,11 +144,11 @@ def _finding(
     leading: Sequence[FeatureColumn],
     columns: Sequence[FeatureColumn],
     features: Mapping[str, Features],
-    threshold: float,
+    thresholds: SeriesThresholds,
 ) -> Finding:
     strongest = leading[0]
     extrapolated = float(strongest.score[shot])
-    claimed = claim(extrapolated, strongest.baseline.independent, threshold)
+    claimed = claim(extrapolated, strongest.baseline.independent, thresholds.score, thresholds.supported)
     devices = tuple(dict.fromkeys(column.device for column in leading))
     severity, gravest = _gravest(leading, features, shot)
     head = contribution_of(gravest, shot)
@@ -160,7 +161,7 @@ def _finding(
         score=claimed.score,
         extrapolated=extrapolated,
         provisional=claimed.provisional,
-        threshold=threshold,
+        threshold=thresholds.score,
         why=explain(
             place,
             head,
@@ -168,7 +169,7 @@ def _finding(
             watching=_watching(kind, columns, shot),
             measured=measured,
         )
-        + f"; {chance_of(SHOTS_PER_HOUR / 10**claimed.score, claimed)}",
+        + f"; {chance_of(thresholds.share.per_hour_of(claimed.stated), claimed)}",
         contributions=_contributions(devices, columns, shot),
     )
 

@@ -24,7 +24,7 @@ class Finding:
     contributions: tuple[Contribution, ...] = ()
     """Strongest first."""
     provisional: bool = False
-    """Whether `score` is more than the shots that the model learned from support."""
+    """Whether the shots learned from, and the past of the place, support less than the threshold."""
     extrapolated: float = 0.0
     """The score of a deviation by the fitted tail alone, however far that is extrapolated."""
 

@@ -7,12 +7,12 @@ import numpy as np
 
 from shotwatch_detector.claims import claim
 from shotwatch_detector.columns import DeviceBaselines
-from shotwatch_detector.decision import SHOTS_PER_HOUR
 from shotwatch_detector.finding import Finding
 from shotwatch_detector.levels import Flagged
 from shotwatch_detector.sentences import chance_of, explain
 from shotwatch_detector.severity import severity_of_deviation
 from shotwatch_detector.sizes import size_of
+from shotwatch_detector.thresholds import Share
 from shotwatch_shots.event import Contribution
 from shotwatch_shots.features.catalogue import FEATURE_SPECS, INDICATORS
 from shotwatch_shots.levels import LevelShift
@@ -33,6 +33,7 @@ def findings_of_shifts(
     place: str,
     pulses: Times,
     baselines: DeviceBaselines,
+    share: Share,
     flagged: Flagged,
 ) -> list[Finding]:
     """Return the findings of shifts in a batch, except where a shot of the shift shows it by itself.
@@ -42,6 +43,7 @@ def findings_of_shifts(
         place: name of the place for operators.
         pulses: of the batch, epoch ms: (n,).
         baselines: they know how many independent shots were learned from.
+        share: of the sequential tests of the series.
         flagged: shots that raised an alarm by themselves.
     """
     found = []
@@ -49,7 +51,7 @@ def findings_of_shifts(
         since = min(shift.since for shift in together)
         during = (pulses >= since) & (pulses <= pulses[shot])
         if kind not in flagged or not flagged[kind][during].any():
-            found.append(_finding(shot, kind, together, place, baselines))
+            found.append(_finding(shot, kind, together, place, baselines, share))
     return found
 
 
@@ -68,12 +70,19 @@ def _by_shot_and_kind(
 
 
 def _finding(
-    shot: int, kind: AnomalyKind, shifts: Sequence[LevelShift], place: str, baselines: DeviceBaselines
+    shot: int,
+    kind: AnomalyKind,
+    shifts: Sequence[LevelShift],
+    place: str,
+    baselines: DeviceBaselines,
+    share: Share,
 ) -> Finding:
     """Return the finding for shifts of one kind in one shot, of which the first is the strongest."""
     strongest = shifts[0]
     baseline = baselines.get(strongest.device, {}).get(strongest.feature)
-    claimed = claim(strongest.score, baseline.independent if baseline else 1, strongest.threshold)
+    claimed = claim(
+        strongest.score, baseline.independent if baseline else 1, strongest.threshold, by_past=0.0
+    )
     devices = tuple(dict.fromkeys(shift.device for shift in shifts))
     head = _contribution(strongest)
     return Finding(
@@ -87,7 +96,7 @@ def _finding(
         threshold=strongest.threshold,
         why=f"{explain(place, head, len(devices), strongest.watching, {})}, as a step or drift over "
         f"{strongest.shots} shots since {instant(strongest.since):%Y-%m-%d %H:%M:%S} UTC; "
-        f"{chance_of(SHOTS_PER_HOUR / 10**claimed.score, claimed)}",
+        f"{chance_of(share.per_hour_of(claimed.stated), claimed)}",
         contributions=tuple(map(_contribution, shifts)),
     )
 

@@ -32,7 +32,7 @@ def explain(
 
 
 def chance_of(per_hour: float, claimed: Claim) -> str:
-    """Return `by chance once in 12 days`: how often normal shots at 10 Hz deviate as much.
+    """Return `by chance once in 12 days`: how often normal shots deviate as much.
 
     It is `by chance less than once in 12 days` if the claim is limited. A provisional claim ends in
     `(provisional: learned from 11 independent shots)`.

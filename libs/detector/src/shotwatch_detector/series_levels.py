@@ -6,11 +6,11 @@ import numpy as np
 
 from shotwatch_detector.arrays import Features
 from shotwatch_detector.columns import DeviceBaselines
-from shotwatch_detector.decision import SHOTS_PER_HOUR
 from shotwatch_detector.finding import Finding
 from shotwatch_detector.level_findings import findings_of_shifts, flagged_shots
 from shotwatch_detector.level_states import StateError, States, states_of
 from shotwatch_detector.levels import follow_levels, level_tests
+from shotwatch_detector.thresholds import Share
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.errors import Bug
 from shotwatch_shots.levels import DeviceFeature, SeriesLevels
@@ -22,7 +22,7 @@ def levels_after(
     features: Mapping[str, Features],
     alone: Collection[Finding],
     baselines: DeviceBaselines,
-    false_alarms_per_hour: float,
+    share: Share,
 ) -> SeriesLevels | None:
     """Return the levels after a batch, or None if they stay as they are.
 
@@ -35,12 +35,12 @@ def levels_after(
         features: device → feature → (n,).
         alone: the findings in single shots of the batch.
         baselines: of the champion. The levels of devices that it does not know are dropped.
-        false_alarms_per_hour: expected false alarms of the place's sequential tests, at 10 Hz.
+        share: the false alarms that the sequential tests of the series may raise.
 
     Raises:
         Bug: the stored levels cannot be read.
     """
-    tests = level_tests(features, baselines, SHOTS_PER_HOUR / false_alarms_per_hour)
+    tests = level_tests(features, baselines, share.run_length)
     later = np.flatnonzero(batch.pulses > stored.until)
     later = later[np.argsort(batch.pulses[later], kind="stable")]
     if not len(later) or not tests.statistics:
@@ -55,7 +55,11 @@ def levels_after(
 
 
 def findings_in_batch(
-    levels: SeriesLevels, batch: ShotBatch, alone: Collection[Finding], baselines: DeviceBaselines
+    levels: SeriesLevels,
+    batch: ShotBatch,
+    alone: Collection[Finding],
+    baselines: DeviceBaselines,
+    share: Share,
 ) -> list[Finding]:
     """Return the findings of the shifts that the batch's shots completed and that no shot shows by itself.
 
@@ -64,7 +68,8 @@ def findings_in_batch(
     place, pulses = batch.series.place.in_words, batch.pulses.astype(np.int64)
     times = set(pulses.tolist())
     shifts = [shift for shift in levels.shifts if shift.time in times]
-    return findings_of_shifts(shifts, place, pulses, baselines, flagged_shots(alone, batch.batch_size))
+    flagged = flagged_shots(alone, batch.batch_size)
+    return findings_of_shifts(shifts, place, pulses, baselines, share, flagged)
 
 
 def _states(stored: SeriesLevels) -> dict[DeviceFeature, States]:

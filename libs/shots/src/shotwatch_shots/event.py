@@ -86,7 +86,8 @@ class Anomaly(EventPart):
     model: ModelRef | None
     """None for anomalies that a rule found."""
     provisional: bool = False
-    """Whether `score` is more than the independent shots that the model learned from support.
+    """Whether the independent shots that the model learned from, and the past of the place, support less than
+    the threshold.
 
     False for anomalies that a rule found, and in events of releases before this attribute.
     """

@@ -6,11 +6,14 @@ from typing import Any
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.telemetry import current_trace_id, current_traceparent
 from shotwatch_history.domain.drift import MATTERS, severity_of, why
+from shotwatch_history.domain.thresholds import severity_of_step, why_moved
 from shotwatch_history.domain.trends import Shift
 from shotwatch_shots.drift import Drift, FeatureDrift
+from shotwatch_shots.durations import HOUR_MS
 from shotwatch_shots.event import Anomaly, AnomalyEvent, Contribution
 from shotwatch_shots.features.catalogue import FEATURE_SPECS
 from shotwatch_shots.identity import event_id
+from shotwatch_shots.models import ScoredHour
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import shot_id
 from shotwatch_shots.vocabulary import AnomalyKind, Phase
@@ -79,6 +82,29 @@ def drift_event_of(
         threshold=MATTERS,
         why=why(drift, features),
         contributions=contributions,
+    )
+
+
+def threshold_event_of(
+    hour: ScoredHour, kind: AnomalyKind, step: int, series: ShotSeries, facility: str
+) -> AnomalyEvent:
+    """Return the event of a threshold that moved by so many steps, with sequence 0 until one is reserved.
+
+    It concerns the beginning of the hour. Each step of a question of a series and model version has one event
+    id, so that it is reported once.
+    """
+    return _event(
+        event_id(f"{hour.series}/{hour.model}/{kind}/{step}", AnomalyKind.DRIFT, 1),
+        hour.hour * HOUR_MS,
+        series,
+        facility,
+        kind=AnomalyKind.DRIFT,
+        severity=severity_of_step(step),
+        devices=[],
+        score=hour.thresholds.own[kind],
+        threshold=hour.thresholds.fitted,
+        why=why_moved(hour, kind, series.place.in_words),
+        contributions=[],
     )
 
 

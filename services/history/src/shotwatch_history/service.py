@@ -5,7 +5,8 @@ Consumes nothing; checks the archive periodically. Publishes `AnomalyEvent` of k
 Delivery: an event is stored, numbered and published before the change is recorded as reported. The id of the
 event depends on what was reported before. If the service dies in between, it therefore publishes the same
 event again, and two replicas publish one event. The id of a drift event names the device and the model
-version: drift is reported once. A reference is added to the calibration store after its arrays are stored; if
+version: drift is reported once. So is each step of a threshold, by an event whose id names series, version,
+question and step. A reference is added to the calibration store after its arrays are stored; if
 the service dies before that, the arrays remain without any reference to them. A check of the ledger writes
 only its own result, under the id of the hour or day that was checked. The deletion of old shots marks the
 files as expired, then deletes the window, and the batch last. If the service dies in between, it finds the
@@ -25,6 +26,7 @@ from shotwatch_history.jobs.promotions import PromotionWatch
 from shotwatch_history.jobs.references import ReferenceRenewal
 from shotwatch_history.jobs.retention import BlockRetention, ShotRetention
 from shotwatch_history.jobs.tables import TableCompaction, TableLease, TableRetention
+from shotwatch_history.jobs.thresholds import ThresholdWatch
 from shotwatch_history.jobs.trends import TrendWatch
 from shotwatch_history.settings import HistorySettings
 
@@ -50,6 +52,7 @@ async def assemble(context: ServiceContext[HistorySettings], resources: AsyncExi
         (settings.reference_poll_seconds, ReferenceRenewal(context).renew),
         (settings.drift_poll_seconds, DriftWatch(context, registry).poll),
         (settings.drift_poll_seconds, PromotionWatch(context).poll),
+        (settings.drift_poll_seconds, ThresholdWatch(context).poll),
         (LEDGER_POLL_S, LedgerWatch(context).poll),
         (TABLE_POLL_S, TableCompaction(context, tables).poll),
         *([(RETENTION_POLL_S, ShotRetention(context).poll)] if settings.shot_days else []),

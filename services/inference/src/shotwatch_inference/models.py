@@ -7,8 +7,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
 
-import numpy as np
-
 from shotwatch_common import metrics
 from shotwatch_common.archive import Archive
 from shotwatch_common.printable import printable
@@ -18,7 +16,6 @@ from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.telemetry import Log
 from shotwatch_detector.bundle import BundleError
 from shotwatch_detector.detector import Detector
-from shotwatch_detector.scoring import FRAMES_AT_ONCE
 from shotwatch_shots.errors import Retry
 from shotwatch_shots.event import ModelRef
 from shotwatch_shots.models import ModelLoad, Promotion
@@ -211,8 +208,7 @@ def _ready(files: Mapping[str, bytes]) -> Detector:
             detector = Detector.load(Path(folder))
         except BundleError as error:
             raise BundleError(str(error).replace(f"{folder}/", "")) from error
-    for device, camera in list(detector.bundle.cameras.items())[:1]:
-        detector.score(device, np.zeros((FRAMES_AT_ONCE, *camera.reference.image.shape), np.uint16))
+    detector.warm_up()
     return detector
 
 

@@ -15,6 +15,7 @@ from shotwatch_detector.arrays import Features
 from shotwatch_detector.detector import Detector
 from shotwatch_detector.finding import Finding
 from shotwatch_detector.severity import RULE_KINDS
+from shotwatch_detector.thresholds import SeriesThresholds, share_of
 from shotwatch_inference.domain.comparison import Only, Opinion, VersionSummary, VersionTally, only
 from shotwatch_inference.domain.incidents import follow, quiet_ms
 from shotwatch_inference.events import observations_of
@@ -60,11 +61,11 @@ class _Contender:
         batch: ShotBatch,
         shots: Sequence[int],
         features: Mapping[str, Features],
-        rate: float,
+        thresholds: SeriesThresholds,
         quiet: int,
     ) -> Opinion:
         """Return the result for some shots of a batch."""
-        judgement = judge_batch(batch, features, self.detector, rate)
+        judgement = judge_batch(batch, features, self.detector, thresholds)
         findings = [finding for finding in judgement.findings if finding.shot in shots]
         ids, kinds = batch.shot_ids, kinds_of(findings)
         return Opinion(
@@ -160,10 +161,11 @@ class Replay:
         except BlockGone:
             self._expired += len(shots)
             return
+        thresholds = SeriesThresholds(share_of(batch.series, self._facility, self._rate))
         for contender, of_version, spent in zip(contenders, scores, seconds, strict=True):
             began = perf_counter()
             everything = with_scores(features, of_version.columns)
-            opinion = await asyncio.to_thread(contender.form, batch, shots, everything, self._rate, quiet)
+            opinion = await asyncio.to_thread(contender.form, batch, shots, everything, thresholds, quiet)
             contender.tally.add(opinion, spent + perf_counter() - began)
 
 

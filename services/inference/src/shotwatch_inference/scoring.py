@@ -1,9 +1,13 @@
-"""The model's scores of a batch, computed from its frames in the object store, and its judgement."""
+"""The model's scores of a batch, computed from its frames in the object store, and its judgement.
+
+The scores of normal shots become the past of their series, which sets the thresholds of later hours.
+"""
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from math import isfinite
 
+from shotwatch_common.archive import Archive
 from shotwatch_common.fetching import fetch_block
 from shotwatch_common.readings import Collected, Readings, readings_of
 from shotwatch_common.store import ObjectStore
@@ -12,8 +16,22 @@ from shotwatch_detector.arrays import Features, Frames
 from shotwatch_detector.decision import Judgement
 from shotwatch_detector.detector import Detector
 from shotwatch_detector.finding import Finding
+from shotwatch_detector.thresholds import (
+    PAST_HOURS,
+    SeriesThresholds,
+    Share,
+    block_scores,
+    hour_of,
+    own_thresholds,
+    past_of,
+    share_of,
+)
+from shotwatch_inference.domain.incidents import quiet_ms
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.device_kinds import DeviceKind
+from shotwatch_shots.facility import Facility
+from shotwatch_shots.models import ScoredHour
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef
 from shotwatch_shots.vocabulary import AnomalyKind
 
@@ -72,10 +90,10 @@ async def images(ref: BlockRef, store: ObjectStore) -> Frames:
 
 
 def judge_batch(
-    batch: ShotBatch, features: Mapping[str, Features], detector: Detector, false_alarms_per_hour: float
+    batch: ShotBatch, features: Mapping[str, Features], detector: Detector, thresholds: SeriesThresholds
 ) -> Judgement:
     """Judge the shots of a batch by their features and scores."""
-    return detector.judge(batch.series.place.in_words, features, len(batch.pulses), false_alarms_per_hour)
+    return detector.judge(batch.series.place.in_words, features, len(batch.pulses), thresholds)
 
 
 def kinds_of(findings: Iterable[Finding]) -> dict[int, Sequence[AnomalyKind]]:
@@ -84,3 +102,69 @@ def kinds_of(findings: Iterable[Finding]) -> dict[int, Sequence[AnomalyKind]]:
     for finding in findings:
         kinds[finding.shot].add(finding.kind)
     return {shot: sorted(of_shot) for shot, of_shot in kinds.items()}
+
+
+class OwnPast:
+    """The past of each series by the versions of one alias: it sets thresholds, and each batch adds to it.
+
+    The thresholds of an hour are stored when its first batch is judged, and do not change. So all replicas
+    judge by the same ones, and no hour sets its own. Batches are entered by compare-and-set. Entering one
+    again changes nothing.
+    """
+
+    def __init__(self, archive: Archive, facility: Facility, false_alarms_per_hour: float) -> None:
+        self._archive = archive
+        self._facility = facility
+        self._per_hour = false_alarms_per_hour
+        self._known: dict[ShotSeries, ScoredHour] = {}
+        """Series → the hour of its last batch, as this replica read or wrote it last."""
+
+    async def thresholds(self, batch: ShotBatch, model: str) -> SeriesThresholds:
+        """Return the thresholds by which a version of the model judges a batch."""
+        hour = await self._hour(batch, model)
+        return SeriesThresholds(self._share(batch.series), hour.thresholds if hour else None)
+
+    async def enter(
+        self, batch: ShotBatch, model: str, judgement: Judgement, findings: Iterable[Finding]
+    ) -> None:
+        """Add a batch's scores; `findings` are those of the rules and of the model."""
+        scores = block_scores(
+            batch.pulses // self._block_ms(batch.series),
+            judgement.questions,
+            anomalous={finding.shot for finding in findings},
+            alarmed={finding.shot for finding in judgement.findings},
+        )
+        while (hour := await self._hour(batch, model)) is not None:
+            after = hour.after(scores)
+            if after.scores == hour.scores:
+                return
+            if await self._archive.scored_hours.save(after):
+                self._known[batch.series] = after
+                return
+            self._known.pop(batch.series, None)  # another task may have removed it
+
+    async def _hour(self, batch: ShotBatch, model: str) -> ScoredHour | None:
+        """Return the hour of a batch; None if its document is malformed."""
+        hour = hour_of(batch.pulses)
+        known = self._known.get(batch.series)
+        if known is None or (known.model, known.hour) != (model, hour):
+            stored = await self._archive.scored_hours.load(str(batch.series), model, hour)
+            known = stored or await self._begin(batch.series, model, hour)
+            if known is not None:
+                self._known[batch.series] = known
+        return known
+
+    async def _begin(self, series: ShotSeries, model: str, hour: int) -> ScoredHour | None:
+        """Store the thresholds of an hour, unless another replica does."""
+        hours = self._archive.scored_hours
+        past = await hours.past(str(series), model, hour - PAST_HOURS, hour)
+        confirmed = await self._archive.feedback.confirmed(series, *past_of(hour))
+        thresholds = own_thresholds(past, confirmed, hour, self._share(series), self._block_ms(series))
+        begun = ScoredHour(str(series), model, hour, thresholds)
+        return begun if await hours.save(begun) else await hours.load(str(series), model, hour)
+
+    def _share(self, series: ShotSeries) -> Share:
+        return share_of(series, self._facility, self._per_hour)
+
+    def _block_ms(self, series: ShotSeries) -> int:
+        return quiet_ms(self._facility.interval(series.interval).period_ms)

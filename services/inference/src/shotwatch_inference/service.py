@@ -10,7 +10,8 @@ Delivery, in this order:
   events in the outbox.
 - Store each event under its id with a sequence number, publish it with confirms, and mark it as published.
   Then empty the outbox.
-- Write residuals and scores: some milliseconds after the event that refers to them.
+- Write residuals and scores: some milliseconds after the event that refers to them. Enter the scores of
+  normal shots into the past of their place, by compare-and-set.
 - Send the anomalous shots to be measured in detail, and mark the batch as judged.
 - If there is a challenger, send the batch to its queue.
 
@@ -47,6 +48,7 @@ from shotwatch_common.turns import Turns, Urgency, usable_cores
 from shotwatch_detector.arrays import Features
 from shotwatch_detector.decision import Judgement
 from shotwatch_detector.finding import Finding
+from shotwatch_detector.thresholds import SeriesThresholds, Share
 from shotwatch_inference.domain.incidents import Notification, quiet_ms
 from shotwatch_inference.domain.rules import apply_rules
 from shotwatch_inference.events import (
@@ -59,7 +61,15 @@ from shotwatch_inference.events import (
 )
 from shotwatch_inference.incident_store import IncidentStore
 from shotwatch_inference.models import Model, ModelWatch
-from shotwatch_inference.scoring import CameraScores, images, judge_batch, score, was_scored, with_scores
+from shotwatch_inference.scoring import (
+    CameraScores,
+    OwnPast,
+    images,
+    judge_batch,
+    score,
+    was_scored,
+    with_scores,
+)
 from shotwatch_inference.settings import InferenceSettings
 from shotwatch_inference.shadow import Shadow
 from shotwatch_shots.batch import ShotBatch, ShotsFlagged, ShotsMeasured
@@ -137,6 +147,7 @@ class Judge:
         self._champion = champion
         self._challenger = challenger
         self._incident_store = IncidentStore(context.archive)
+        self._past = OwnPast(context.archive, context.facility, context.settings.false_alarms_per_hour)
 
     async def judge(self, message: ShotsMeasured) -> None:
         """Judge a batch of shots, store the results, and publish what is anomalous."""
@@ -144,11 +155,14 @@ class Judge:
         champion = self._champion.current
         features = await self._context.archive.measurements.of_batch(batch.batch_id, Source.FEATURES)
         urgency = Urgency.SMALL if batch.is_small else Urgency.LARGE
+        thresholds = await self._past.thresholds(batch, champion.ref.version) if champion else None
         scores = await self._score(batch, champion, urgency)
         findings, judgement = await self._turns.compute(
-            urgency, self._decide, batch, with_scores(features, scores), champion
+            urgency, self._decide, batch, with_scores(features, scores), champion, thresholds
         )
-        findings += await self._of_levels(batch, features, findings, champion)
+        if champion is not None and thresholds is not None:
+            share = thresholds.share.part(SHARE_OF_LEVELS)
+            findings += await self._of_levels(batch, features, findings, champion, share)
         publication = self._publication(champion)
         verdicts = _verdicts(findings, judgement, len(batch.pulses))
         newest = await self._context.archive.shots.write(
@@ -156,8 +170,9 @@ class Judge:
         )
         faults.reach("inference.after_verdicts")
         await self._publish(batch, findings, scores, publication, newest)
-        if champion is not None:
+        if champion is not None and judgement is not None:
             await self._keep_residuals(batch, findings, scores, champion)
+            await self._past.enter(batch, champion.ref.version, judgement, findings)
         await self._context.archive.measurements.keep(batch, Source.MODEL, scores)
         await self._request_detail(batch, findings)
         await self._context.archive.batches.judged(batch.batch_id)
@@ -172,13 +187,16 @@ class Judge:
         return await score(batch, champion.detector, self._context.store, self._turns, urgency)
 
     def _decide(
-        self, batch: ShotBatch, features: Mapping[str, Features], champion: Model | None
+        self,
+        batch: ShotBatch,
+        features: Mapping[str, Features],
+        champion: Model | None,
+        thresholds: SeriesThresholds | None,
     ) -> tuple[list[Finding], Judgement | None]:
         findings = apply_rules(batch, features, batch.series.place.in_words, self._context.facility)
-        if champion is None:
+        if champion is None or thresholds is None:
             return findings, None
-        rate = self._context.settings.false_alarms_per_hour
-        judgement = judge_batch(batch, features, champion.detector, rate)
+        judgement = judge_batch(batch, features, champion.detector, thresholds)
         return [*findings, *judgement.findings], judgement
 
     async def _of_levels(
@@ -186,21 +204,19 @@ class Judge:
         batch: ShotBatch,
         features: Mapping[str, Features],
         findings: Sequence[Finding],
-        champion: Model | None,
+        champion: Model,
+        share: Share,
     ) -> list[Finding]:
         """Return the steps and drifts that the batch completes, over its shots and earlier ones."""
-        if champion is None:
-            return []
-        rate = SHARE_OF_LEVELS * self._context.settings.false_alarms_per_hour
         follow = partial(
             champion.detector.levels_after,
             batch=batch,
             features=features,
             alone=findings,
-            false_alarms_per_hour=rate,
+            share=share,
         )
         levels = await self._context.archive.levels.enter(str(batch.series), follow)
-        return champion.detector.findings_of_levels(levels, batch, findings)
+        return champion.detector.findings_of_levels(levels, batch, findings, share)
 
     async def _keep_residuals(
         self,

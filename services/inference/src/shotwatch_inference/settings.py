@@ -9,4 +9,4 @@ class InferenceSettings(BrokerSettings):
     """The settings that all services share, and the rate of false alarms."""
 
     false_alarms_per_hour: float = Field(1.0, gt=0, allow_inf_nan=False)
-    """Expected false alarms per hour of a place at 10 Hz; slower places have proportionally fewer."""
+    """Expected false alarms per hour of the whole facility; each place and interval has an equal share."""

@@ -36,6 +36,7 @@ from shotwatch_common.archive.reconciliations import Reconciliations
 from shotwatch_common.archive.records import LONGEST_SILENCE_MS, Records
 from shotwatch_common.archive.reprocessings import Reprocessings
 from shotwatch_common.archive.retention import Retention
+from shotwatch_common.archive.scored_hours import ScoredHours
 from shotwatch_common.archive.searches import SearchCollection
 from shotwatch_common.archive.shadows import Shadows
 from shotwatch_common.archive.shots import Shots
@@ -61,6 +62,7 @@ _INDEXED: tuple[type[Indexed], ...] = (
     Feedback,
     Audit,
     Shadows,
+    ScoredHours,
     Reconciliations,
     SearchCollection,
 )
@@ -97,6 +99,7 @@ class Archive:
         self.reprocessings = Reprocessings(database)
         self.retention = Retention(database)
         self.shadows = Shadows(database)
+        self.scored_hours = ScoredHours(database)
         self.searches = SearchCollection(database)
         self.tables = Tables(database)
         self.devices = Devices(database)

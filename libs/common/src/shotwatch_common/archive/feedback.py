@@ -114,6 +114,17 @@ class Feedback:
         spans = await self._events.spans(sorted({each.incident for each in verdicts}))
         return [(each.series, spans[each.incident]) for each in verdicts if each.incident in spans]
 
+    async def confirmed(self, series: ShotSeries, start_ms: int, end_ms: int) -> list[ShotSpan]:
+        """Return the spans of the incidents of a series that people confirmed, by events in [start, end)."""
+        of_time = {"action": {"$in": sorted(VERDICTS)}, "time": {"$gte": start_ms, "$lt": end_ms}}
+        verdicts = newest_verdicts(await self._found(of_time), lambda each: each.incident)
+        confirmed = [
+            each.incident
+            for each in verdicts
+            if each.action is FeedbackAction.CONFIRMED and each.series == series
+        ]
+        return [*(await self._events.spans(confirmed)).values()]
+
     async def verdicts(self, models: Sequence[str]) -> dict[str, Counter[FeedbackAction]]:
         """Count the confirmed incidents and the false ones of each of these model versions."""
         statements = await self._found({"model": {"$in": list(models)}})

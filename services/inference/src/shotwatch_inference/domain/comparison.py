@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_detector.decision import SHOTS_PER_HOUR
+from shotwatch_detector.thresholds import SHOTS_PER_HOUR
 from shotwatch_shots.feedback import ShotLabels
 from shotwatch_shots.vocabulary import AnomalyKind
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 
 from fastapi import APIRouter
 
@@ -19,11 +20,18 @@ from shotwatch_query.routes.models.schemas import (
     FeatureShift,
     ModelRecord,
     ModelVersionSummary,
+    OwnThreshold,
+    PlaceThresholds,
     RegisteredModel,
     ReplicaModel,
+    ThresholdReport,
 )
 from shotwatch_query.sources import ApiSources, From
 from shotwatch_shots.drift import Drift
+from shotwatch_shots.durations import HOUR_MS
+from shotwatch_shots.models import ScoredHour
+from shotwatch_shots.place import ShotSeries
+from shotwatch_shots.pulses import instant
 from shotwatch_shots.vocabulary import FeedbackAction, ModelAlias
 
 router = APIRouter(tags=["models"])
@@ -75,6 +83,35 @@ async def get_drift(sources: From) -> DriftReport:
     champion = promotion.version if promotion else None
     drifts = [] if champion is None else await sources.archive.drifts.of_version(champion)
     return DriftReport(version=champion, devices=[_device_drift(drift) for drift in drifts])
+
+
+@router.get("/models/thresholds", summary="Where thresholds come from: fitted tails, or a place's own past")
+async def get_thresholds(sources: From) -> ThresholdReport:
+    """Return the champion's thresholds at each place, and the rate of false alarms that its past supports.
+
+    Scores of a question with a threshold of its own are scaled, so that it becomes `fitted`.
+    """
+    promotion = await sources.archive.promotions.current(ModelAlias.CHAMPION)
+    champion = promotion.version if promotion else None
+    if champion is None:
+        return ThresholdReport(version=None, places=[])
+    of_version = partial(sources.archive.scored_hours.newest, model=champion)
+    hours = await asyncio.gather(*(of_version(str(each.series)) for each in sources.facility.places))
+    return ThresholdReport(version=champion, places=[_place_thresholds(hour) for hour in hours if hour])
+
+
+def _place_thresholds(hour: ScoredHour) -> PlaceThresholds:
+    series, thresholds = ShotSeries.parse(hour.series), hour.thresholds
+    return PlaceThresholds(
+        place=series.place,
+        interval=series.interval,
+        hour=instant(hour.hour * HOUR_MS),
+        fitted=thresholds.fitted,
+        own=[OwnThreshold(kind=kind, threshold=own) for kind, own in sorted(thresholds.own.items())],
+        since=None if thresholds.since is None else instant(thresholds.since * HOUR_MS),
+        normal_blocks=thresholds.blocks,
+        supported_per_hour=thresholds.supported_per_hour,
+    )
 
 
 def _device_drift(drift: Drift) -> DeviceDrift:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from shotwatch_common.archive.shadows import ShadowRecord
-from shotwatch_query.schema import DEVICE, Instant, Schema
-from shotwatch_shots.vocabulary import ModelAlias
+from shotwatch_query.schema import DEVICE, Instant, Schema, Where
+from shotwatch_shots.vocabulary import AnomalyKind, ModelAlias
 
 
 class ModelRecord(Schema):
@@ -104,6 +104,33 @@ class DeviceDrift(Schema):
     start: Instant = Field(description="First data that was read.")
     end: Instant = Field(description="Newest data that was read.")
     features: list[FeatureShift] = Field(description="Furthest first.")
+
+
+class OwnThreshold(Schema):
+    """The threshold of a question that the past of a place set."""
+
+    kind: AnomalyKind
+    threshold: float = Field(description="Of the question's scores by the fitted tails, `fitted` without it.")
+
+
+class PlaceThresholds(Where):
+    """The thresholds of a place during the newest hour in which it had shots."""
+
+    hour: Instant = Field(description="Start of that hour.")
+    fitted: float = Field(description="The threshold of scores, as the version's fitted tails have it.")
+    own: list[OwnThreshold] = Field(description="Questions with a threshold from the place's own past.")
+    since: Instant | None = Field(description="Start of the past; null without one.")
+    normal_blocks: int = Field(description="Blocks of ten seconds, or five pulses, without an anomaly in it.")
+    supported_per_hour: float | None = Field(
+        description="There are fewer false alarms an hour, with 95 % confidence; null without a past."
+    )
+
+
+class ThresholdReport(Schema):
+    """The thresholds of every place that the champion has judged lately."""
+
+    version: str | None = Field(description="The champion; null when there is none.")
+    places: list[PlaceThresholds]
 
 
 class DriftReport(Schema):
