@@ -46,13 +46,20 @@ def findings_of_shifts(
         share: of the sequential tests of the series.
         flagged: shots that raised an alarm by themselves.
     """
-    found = []
-    for (shot, kind), together in _by_shot_and_kind(shifts, pulses):
-        since = min(shift.since for shift in together)
-        during = (pulses >= since) & (pulses <= pulses[shot])
-        if kind not in flagged or not flagged[kind][during].any():
-            found.append(_finding(shot, kind, together, place, baselines, share))
-    return found
+    return [
+        _finding(shot, kind, together, place, baselines, share)
+        for (shot, kind), together in _by_shot_and_kind(shifts, pulses)
+        if not _is_shown_alone(shot, kind, together, pulses, flagged)
+    ]
+
+
+def _is_shown_alone(
+    shot: int, kind: AnomalyKind, shifts: Sequence[LevelShift], pulses: Times, flagged: Flagged
+) -> bool:
+    """Return whether a shot of shifts that `shot` completes raised an alarm of their kind by itself."""
+    since = min(shift.since for shift in shifts)
+    during = (pulses >= since) & (pulses <= pulses[shot])
+    return kind in flagged and bool(flagged[kind][during].any())
 
 
 def _by_shot_and_kind(
@@ -80,9 +87,8 @@ def _finding(
     """Return the finding for shifts of one kind in one shot, of which the first is the strongest."""
     strongest = shifts[0]
     baseline = baselines.get(strongest.device, {}).get(strongest.feature)
-    claimed = claim(
-        strongest.score, baseline.independent if baseline else 1, strongest.threshold, by_past=0.0
-    )
+    independent = baseline.independent if baseline else 1
+    claimed = claim(strongest.score, independent, strongest.threshold, by_past=0.0)
     devices = tuple(dict.fromkeys(shift.device for shift in shifts))
     head = _contribution(strongest)
     return Finding(

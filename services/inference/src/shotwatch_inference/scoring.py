@@ -5,6 +5,7 @@ The scores of normal shots become the past of their series, which sets the thres
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from math import isfinite
 
 from shotwatch_common.archive import Archive
@@ -168,3 +169,17 @@ class OwnPast:
 
     def _block_ms(self, series: ShotSeries) -> int:
         return quiet_ms(self._facility.interval(series.interval).period_ms)
+
+
+async def follow_series(
+    batch: ShotBatch,
+    features: Mapping[str, Features],
+    findings: Sequence[Finding],
+    detector: Detector,
+    share: Share,
+    archive: Archive,
+) -> list[Finding]:
+    """Enter a batch into the levels of its series; return the steps and drifts that it completes."""
+    follow = partial(detector.levels_after, batch=batch, features=features, alone=findings, share=share)
+    levels = await archive.levels.enter(str(batch.series), follow)
+    return detector.findings_of_levels(levels, batch, findings, share)

@@ -48,7 +48,7 @@ from shotwatch_common.turns import Turns, Urgency, usable_cores
 from shotwatch_detector.arrays import Features
 from shotwatch_detector.decision import Judgement
 from shotwatch_detector.finding import Finding
-from shotwatch_detector.thresholds import SeriesThresholds, Share
+from shotwatch_detector.thresholds import SeriesThresholds
 from shotwatch_inference.domain.incidents import Notification, quiet_ms
 from shotwatch_inference.domain.rules import apply_rules
 from shotwatch_inference.events import (
@@ -64,6 +64,7 @@ from shotwatch_inference.models import Model, ModelWatch
 from shotwatch_inference.scoring import (
     CameraScores,
     OwnPast,
+    follow_series,
     images,
     judge_batch,
     score,
@@ -162,7 +163,9 @@ class Judge:
         )
         if champion is not None and thresholds is not None:
             share = thresholds.share.part(SHARE_OF_LEVELS)
-            findings += await self._of_levels(batch, features, findings, champion, share)
+            findings += await follow_series(
+                batch, features, findings, champion.detector, share, self._context.archive
+            )
         publication = self._publication(champion)
         verdicts = _verdicts(findings, judgement, len(batch.pulses))
         newest = await self._context.archive.shots.write(
@@ -198,25 +201,6 @@ class Judge:
             return findings, None
         judgement = judge_batch(batch, features, champion.detector, thresholds)
         return [*findings, *judgement.findings], judgement
-
-    async def _of_levels(
-        self,
-        batch: ShotBatch,
-        features: Mapping[str, Features],
-        findings: Sequence[Finding],
-        champion: Model,
-        share: Share,
-    ) -> list[Finding]:
-        """Return the steps and drifts that the batch completes, over its shots and earlier ones."""
-        follow = partial(
-            champion.detector.levels_after,
-            batch=batch,
-            features=features,
-            alone=findings,
-            share=share,
-        )
-        levels = await self._context.archive.levels.enter(str(batch.series), follow)
-        return champion.detector.findings_of_levels(levels, batch, findings, share)
 
     async def _keep_residuals(
         self,

@@ -9,7 +9,7 @@ from shotwatch_common.archive.measurements import Series
 from shotwatch_common.background import Items
 from shotwatch_common.clock import latest_record_ms
 from shotwatch_common.process import ServiceContext
-from shotwatch_history.domain.progress import Progress
+from shotwatch_history.domain.checked_places import CheckedPlaces
 from shotwatch_history.domain.trends import WATCHED, Shift, find_shift
 from shotwatch_history.events import event_of
 from shotwatch_history.settings import HistorySettings
@@ -27,7 +27,7 @@ class TrendWatch:
     def __init__(self, context: ServiceContext[HistorySettings]) -> None:
         self._context = context
         self._devices = Items(context.servers_answer, context.log)
-        self._progress = Progress()
+        self._places = CheckedPlaces()
 
     async def poll(self) -> None:
         """Report every slow change that has not been reported, at the places with enough new data."""
@@ -36,11 +36,11 @@ class TrendWatch:
         with self._context.tracer.start_as_current_span("check for trends"):
             for expected in self._context.facility.places:
                 now = await self._context.archive.devices.newest(latest, expected.devices)
-                if now is not None and self._progress.is_due(expected.series, now):
+                if now is not None and self._places.is_due(expected.series, now):
                     compare = partial(self._compare, expected, now, reported_until)
                     await self._devices.each(expected.devices, compare)
                     if not self._devices.waiting:
-                        self._progress.checked(expected.series, now)
+                        self._places.checked(expected.series, now)
 
     async def _compare(
         self, expected: ExpectedDevices, now: int, reported_until: ReportedUntil, device: str

@@ -82,10 +82,7 @@ def _add_device(entry: h5py.Group, instrument: h5py.Group, device: ExportedDevic
     detector = _group(instrument, _valid_name(device.device), "NXdetector")
     detector["local_name"] = device.device
     detector["type"] = str(device.kind)
-    record = _group(detector, "record", "NXcollection")
-    for name in ("verdict", "raw_object", "left_out"):
-        record[name] = getattr(device, name)
-    record["recorded_at"] = "" if device.time is None else _written(device.time)
+    record = _record_group(detector, device)
     _add_features(detector, device)
     if "image" in own:
         _add_image(entry, device, own)
@@ -93,6 +90,14 @@ def _add_device(entry: h5py.Group, instrument: h5py.Group, device: ExportedDevic
         _add_spectrum(entry, device, own)
     elif own:
         _add_energies(record, device, own)
+
+
+def _record_group(detector: h5py.Group, device: ExportedDevice) -> h5py.Group:
+    record = _group(detector, "record", "NXcollection")
+    for name in ("verdict", "raw_object", "left_out"):
+        record[name] = getattr(device, name)
+    record["recorded_at"] = "" if device.time is None else _written(device.time)
+    return record
 
 
 def _add_features(detector: h5py.Group, device: ExportedDevice) -> None:

@@ -6,8 +6,8 @@ ENOUGH_MS = 600_000
 """Length of new data, in ms, after which a place that records is checked again."""
 
 
-class Progress:
-    """The record of what was checked of each place, by the time of its newest record (epoch ms, by the place's own clocks).
+class CheckedPlaces:
+    """The record of what was checked of each place, by the time of its newest record (epoch ms).
 
     A check reads the data of hours, so it is not repeated for each minute of new data. A place that has
     stopped recording is checked once more, at its end.

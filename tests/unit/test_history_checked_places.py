@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shotwatch_history.domain.progress import ENOUGH_MS, Progress
+from shotwatch_history.domain.checked_places import ENOUGH_MS, CheckedPlaces
 from shotwatch_shots.place import ShotSeries
 
 SERIES, OTHER = ShotSeries.parse("LA-FSD-00-1s"), ShotSeries.parse("LB-FSD-00-1s")
@@ -12,10 +12,10 @@ MINUTE_MS = 60_000
 
 def checks(newest: list[int]) -> list[int]:
     """Return the rounds in which a place is checked, for the times of its newest record."""
-    progress, found = Progress(), []
+    places, found = CheckedPlaces(), []
     for n, time in enumerate(newest):
-        if progress.is_due(SERIES, time):
-            progress.checked(SERIES, time)
+        if places.is_due(SERIES, time):
+            places.checked(SERIES, time)
             found.append(n)
     return found
 
@@ -33,12 +33,12 @@ def test_the_end_of_the_data_is_checked_once():
 
 
 def test_a_check_that_failed_is_repeated_in_the_next_round():
-    progress = Progress()
-    assert progress.is_due(SERIES, 0)
-    assert progress.is_due(SERIES, 0)
-    progress.checked(SERIES, 0)
-    assert not progress.is_due(SERIES, 0)
-    assert progress.is_due(OTHER, 0)
+    places = CheckedPlaces()
+    assert places.is_due(SERIES, 0)
+    assert places.is_due(SERIES, 0)
+    places.checked(SERIES, 0)
+    assert not places.is_due(SERIES, 0)
+    assert places.is_due(OTHER, 0)
 
 
 @given(st.lists(st.integers(0, 3 * ENOUGH_MS), min_size=1, max_size=30))
