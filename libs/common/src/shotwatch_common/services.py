@@ -66,7 +66,7 @@ SERVICES = (
                 "inbox": "list read remove",
                 "data": "list read write",
                 "errors": "list read write",
-                "blocks": "read write",
+                "blocks": "list read write",
             }
         ),
         consumes=("ingest",),
