@@ -40,7 +40,7 @@ Counts = dict[str, dict[str, int]]
 
 
 @dataclass(frozen=True)
-class Mistake:
+class Remark:
     """A place that breaks a rule."""
 
     path: str
@@ -89,7 +89,7 @@ def words_of_name(name: str) -> set[str]:
     return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}
 
 
-def findings(root: Path, vocabulary: Vocabulary) -> Iterator[Mistake]:
+def findings(root: Path, vocabulary: Vocabulary) -> Iterator[Remark]:
     """Yield what breaks a rule in the documents and the code below a folder."""
     for path in _files(root):
         name = path.relative_to(root).as_posix()
@@ -99,7 +99,7 @@ def findings(root: Path, vocabulary: Vocabulary) -> Iterator[Mistake]:
         for text in found:
             for rule, mistake in vocabulary.mistakes(text):
                 if rule != "docstring" or not name.startswith("tests/"):
-                    yield Mistake(name, text.line, rule, mistake)
+                    yield Remark(name, text.line, rule, mistake)
 
 
 def _files(root: Path) -> Iterator[Path]:
@@ -113,7 +113,7 @@ def _files(root: Path) -> Iterator[Path]:
         yield from sorted(root.glob(pattern))
 
 
-def counted(found: Iterable[Mistake]) -> Counts:
+def counted(found: Iterable[Remark]) -> Counts:
     """Return the number of findings of each file by rule."""
     counts: Counts = {}
     for (path, rule), number in sorted(Counter((each.path, each.rule) for each in found).items()):
@@ -126,7 +126,7 @@ def totals(counts: Counts) -> Counter[str]:
     return sum((Counter(each) for each in counts.values()), Counter())
 
 
-def more(found: Iterable[Mistake], baseline: Counts) -> list[Mistake]:
+def more(found: Iterable[Remark], baseline: Counts) -> list[Remark]:
     """Return the findings of each rule in each file that has more of them than the baseline allows."""
     found = list(found)
     now = counted(found)

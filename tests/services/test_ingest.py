@@ -1,11 +1,15 @@
 """ingest as a whole, on servers in memory."""
 
 import json
+from typing import Any
 from zlib import crc32
 
 import pytest
 
+from shotwatch_common import fetching
 from shotwatch_common.notification import ArrivedObject, build_notification
+from shotwatch_common.store import ObjectStore
+from shotwatch_ingest import service
 from shotwatch_ingest.reading import SMALL_BYTES
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_shots.vocabulary import ObjectState
@@ -51,9 +55,9 @@ async def test_it_writes_blocks_settles_publishes_and_moves_and_survives_every_f
         "update_many objects",
         "update_one objects.bucket",
         "put blocks",
+        "copy to data",
         "update_one objects.state",
         "publish validate",
-        "copy to data",
         "remove inbox",
         "acknowledge ingest",
     ]
@@ -65,8 +69,48 @@ async def test_what_cannot_be_read_is_set_aside_whatever_happens(inbox: World, l
     world.keep_in_inbox(left)
     done = await survived_every_fault(world, ingest)
     settled = done.index("update_one objects.state")
-    assert done[settled + 1].startswith("copy to ")
-    assert done[settled + 2].startswith("remove inbox/")
+    assert done[settled - 1].startswith("copy to ")
+    assert done[settled + 1].startswith("remove inbox/")
+
+
+@pytest.mark.parametrize("becomes", [b"the next version", None])
+async def test_what_was_read_is_kept_although_the_inbox_holds_another_version_or_none(
+    inbox: World, becomes: bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = inbox.fork()
+    world.keep_in_inbox("08-00-00")
+    [(key, stored)] = world.store.buckets["inbox"].items()
+
+    async def put_block(*block: Any) -> Any:
+        written = await fetching.put_block(*block)
+        world.store.buckets["inbox"].pop(key, None)
+        if becomes is not None:
+            await world.upload(key, becomes)
+        return written
+
+    monkeypatch.setattr(service, "put_block", put_block)
+    await ingest(world)
+    [read] = [each for each in world.documents("objects") if each["state"] == ObjectState.INGESTED]
+    assert world.store.buckets["data"][read["location"]["key"]].data == stored.data
+    later = {each["state"] for each in world.documents("objects")} - {ObjectState.INGESTED}
+    assert later == ({ObjectState.REJECTED} if becomes else set())
+
+
+async def test_a_file_that_is_replaced_while_it_is_set_aside_has_left_the_inbox(
+    inbox: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody read it, so nobody has its bytes."""
+    world = inbox.fork()
+    world.keep_in_inbox("notes.txt")
+
+    async def replaced(store: ObjectStore, source: tuple[str, str], *_: Any) -> bool:
+        world.store.buckets["inbox"].pop(source[1], None)
+        return False
+
+    monkeypatch.setattr(ObjectStore, "copy_version", replaced)
+    await ingest(world)
+    [document] = world.documents("objects")
+    assert (document["state"], document["location"]) == (ObjectState.IGNORED, None)
 
 
 @pytest.mark.parametrize("size", [SMALL_BYTES, SMALL_BYTES + 1])

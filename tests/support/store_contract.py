@@ -143,6 +143,25 @@ class StoreContract:
             assert await keys(store, bucket) == ["there"]
         assert await store.get(bucket, "there") == b"content"
 
+    async def test_a_version_is_copied_and_removed_unless_another_one_has_come(
+        self, store: ObjectStore, bucket: str
+    ) -> None:
+        here, there = (bucket, "here"), (bucket, "there")
+        await store.put(*here, b"first")
+        first = await store.etag(*here)
+        assert first is not None
+        assert await store.copy_version(here, there, first)
+        await store.put(*here, b"second")
+        assert not await store.copy_version(here, there, first)
+        assert await store.get(*there) == b"first"
+        await store.remove_version(*here, first)
+        assert await store.get(*here) == b"second"
+        second = await store.etag(*here)
+        assert second is not None
+        await store.remove_version(*here, second)
+        assert await keys(store, bucket) == ["there"]
+        assert not await store.copy_version(here, there, second)
+
     async def test_what_is_not_there_is_gone(self, store: ObjectStore, bucket: str) -> None:
         assert await store.etag(bucket, "nothing") is None
         assert await keys(store, bucket) == []

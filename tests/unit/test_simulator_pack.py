@@ -205,6 +205,24 @@ def test_skipped_files_are_part_of_a_recording_and_of_a_refusal(tmp_path):
     assert skipped.name == "damaged.png"
 
 
+def test_a_frame_from_which_a_brighter_one_was_subtracted_is_skipped_with_the_reason(tmp_path):
+    np.save(tmp_path / "1.npy", spot())
+    np.save(tmp_path / "2.npy", spot() - spot().max())
+
+    recording = load_recording(tmp_path, SHAPE)
+
+    assert len(recording.sources) == 1
+    assert [(each.name, "no light" in each.reason) for each in recording.skipped] == [("2.npy", True)]
+
+
+def test_pixels_below_zero_are_dark():
+    light = np.full((1, 20, 20), -3, np.float32)
+
+    frames = expose(light, Sensor(), np.zeros_like(light))
+
+    assert (frames == Sensor().background - 3).all()
+
+
 def test_a_folder_without_images_or_without_light_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("no image")
     with pytest.raises(ValueError, match="no image with light"):

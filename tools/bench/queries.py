@@ -102,7 +102,7 @@ async def main(shots: int) -> None:
                 print("| search | found | p50 ms | p95 ms | CPU ms | longest hold ms |")
                 print("| --- | ---: | ---: | ---: | ---: | ---: |")
                 with pings(database) as longest_s:
-                    bench = Bench(client, archive, processes["database"].pid or 0, longest_s)
+                    bench = SearchBench(client, archive, processes["database"].pid or 0, longest_s)
                     await bench.run(max(first, END - DAY_MS))
                 print(f"load {os.getloadavg()[0]:.1f}")
 
@@ -162,7 +162,7 @@ async def enter(archive: Archive, expected: ExpectedDevices, start: int) -> None
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class SearchBench:
     """The searches, and what is measured of each."""
 
     client: httpx.AsyncClient

@@ -105,7 +105,8 @@ def _show(balance: LedgerBalance) -> None:
 
 def _verdict(balance: LedgerBalance) -> Text:
     if balance.imbalances:
-        return styled((f"it does not add up: {balance.imbalances} imbalances", "bold red"))
+        imbalances = "1 imbalance" if balance.imbalances == 1 else f"{balance.imbalances} imbalances"
+        return styled((f"it does not add up: {imbalances}", "bold red"))
     if balance.unchecked:
         return styled((f"{balance.unchecked} slices have not been checked yet", "bold red"))
     waiting = f"; {balance.under_way} are still under way" if balance.under_way else ""

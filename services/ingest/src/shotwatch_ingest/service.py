@@ -7,14 +7,16 @@ a reader of their own. Notifications of the store come by that queue, too; those
 to ingest's own queue.
 
 Delivery, for each object: enter it in the ledger; read the file; write its blocks under keys of this object
-version; settle the ledger; publish; move the raw object out of the inbox. Handling a message a second time
-writes everything again, unchanged. If the service dies at any step, the message is delivered again; an object
-that left the inbox was settled and published before. The object is settled before any later stage knows of
-it. What a later stage records about it (that it was dead-lettered) is therefore never overwritten.
+version; copy the raw file to its place; settle the ledger; publish; remove the object from the inbox.
+Handling a message a second time writes everything again, unchanged. If the service dies at any step, the
+message is delivered again; an object that left the inbox was settled and published before. The object is
+settled before any later stage knows of it. What a later stage records about it (that it was dead-lettered) is
+therefore never overwritten.
 
 A file has one version for each time that it was stored. The version in the store at the time of reading
-counts; an event about another version settles that one as replaced. A dead-lettered object is ignored until
-somebody reinjects its message or stores it again.
+counts; an event about another version settles that one as replaced. If another version arrives while a file
+is read, the bytes that were read are written to their place, so the ledger never names a place without them.
+A dead-lettered object is ignored until somebody reinjects its message or stores it again.
 """
 
 import asyncio
@@ -110,16 +112,26 @@ class Ingestor:
         if not is_new and await self._is_dead_lettered(obj):
             self._context.log.warning("left alone: dead-lettered", object=obj.key)
             return
+        try:
+            await self._take_in(obj)
+        except ObjectGone:
+            await self._settle_unread(obj, "gone from the inbox before it was read")
+        except _Replaced:
+            await self._settle_unread(obj, "replaced by another version before it was read")
+
+    async def _take_in(self, obj: ObjectRef) -> None:
+        """Read the object, or move it to the place of those that are not read.
+
+        Raises:
+            ObjectGone: the inbox holds it no longer.
+            _Replaced: it holds another version.
+        """
         name = self._context.facility.file_name(obj.key)
         try:
             if name is None:
                 await self._set_aside(obj)
             else:
                 await self._read(obj, name)
-        except ObjectGone:
-            await self._settle_unread(obj, "gone from the inbox before it was read")
-        except _Replaced:
-            await self._settle_unread(obj, "replaced by another version before it was read")
         except Reject as error:
             await self._reject(obj, error)
 
@@ -139,19 +151,22 @@ class Ingestor:
         means = self._of_small if is_small(obj) else self._of_large
         async with means.places:
             obj, devices, facts = await self._read_into_blocks(obj, name, means.readers)
-        target = self._context.settings.data_bucket, raw_key(name.starts_at, obj.key, obj.etag)
+        target = self._raw_place(obj, name)
         await self._settle(obj, ObjectState.INGESTED, target, facts=facts)
         faults.reach("ingest.after_settle")
         await self._context.bus.send("validate", FileIngested(object=obj, devices=devices))
         faults.reach("ingest.after_publish")
         metrics.BATCH_RECORDS.labels("ingest").observe(facts.records)
-        await self._leave_inbox(obj, target)
+        await self._leave_inbox(obj)
         self._context.log.info("ingested", object=obj.key, **facts.model_dump(mode="json"))
 
     async def _read_into_blocks(
         self, obj: ObjectRef, name: FileName, readers: ReaderPool
     ) -> tuple[ObjectRef, list[DeviceRecords], ReadFacts]:
-        """Return the object as the store holds it, its records by device, and facts for the ledger."""
+        """Return the object as the store holds it, its records by device, and facts for the ledger.
+
+        The blocks and the raw file are then in their places.
+        """
         ledger = self._context.archive.ledger
         with Workspace() as workspace:
             fetching = self._fetch(obj, workspace)
@@ -165,8 +180,17 @@ class Ingestor:
                 found = await readers.read(workspace, name, obj.key, self._latest_ms(obj))
             with self._context.tracer.start_as_current_span("write blocks"):
                 devices, written = await self._write_blocks(obj, name, found, workspace)
+            await self._keep(obj, self._raw_place(obj, name), workspace)
         faults.reach("ingest.after_blocks")
         return obj, devices, _facts(devices, found, blocks_id(written))
+
+    def _raw_place(self, obj: ObjectRef, name: FileName) -> tuple[str, str]:
+        return self._context.settings.data_bucket, raw_key(name.starts_at, obj.key, obj.etag)
+
+    async def _keep(self, obj: ObjectRef, place: tuple[str, str], workspace: Workspace) -> None:
+        """Copy the raw file to its place; write what was read there if the inbox no longer holds it."""
+        if not await self._context.store.copy_version((obj.bucket, obj.key), place, obj.etag):
+            await self._context.store.put(*place, await asyncio.to_thread(workspace.content))
 
     def _latest_ms(self, obj: ObjectRef) -> int:
         """Return the latest time of a record (epoch ms) that the object's arrival allows."""
@@ -222,10 +246,20 @@ class Ingestor:
 
     async def _set_aside(self, obj: ObjectRef) -> None:
         """Move an object out of the inbox whose name is not that of a snapshot, as ignored."""
-        await self._require_there(obj)
         target = self._context.settings.data_bucket, ignored_key(instant(obj.arrived_at), obj.key, obj.etag)
+        await self._copy(obj, target)
         await self._settle(obj, ObjectState.IGNORED, target, "not a file name of the facility")
-        await self._leave_inbox(obj, target)
+        await self._leave_inbox(obj)
+
+    async def _copy(self, obj: ObjectRef, target: tuple[str, str]) -> None:
+        """Copy an object that no workspace holds.
+
+        Raises:
+            ObjectGone: the inbox holds it no longer.
+            _Replaced: it holds another version.
+        """
+        while not await self._context.store.copy_version((obj.bucket, obj.key), target, obj.etag):
+            await self._require_there(obj)
 
     async def _reject(self, obj: ObjectRef, error: Reject) -> None:
         """Move the object to the error bucket, with the reason in its key and in a note beside it."""
@@ -234,8 +268,9 @@ class Ingestor:
         key = rejected_key(instant(obj.arrived_at), error.reason, obj.key, obj.etag)
         note = {**obj.model_dump(), "reason": error.reason, "detail": error.detail}
         await self._context.store.put(bucket, reason_key(key), json.dumps(note).encode(), "application/json")
+        await self._copy(obj, (bucket, key))
         await self._settle(obj, ObjectState.REJECTED, (bucket, key), error.detail, error.reason)
-        await self._leave_inbox(obj, (bucket, key))
+        await self._leave_inbox(obj)
 
     async def _settle_unread(self, obj: ObjectRef, why: str) -> None:
         """Settle a version that can never be read, as it left the inbox, unless an attempt settled it."""
@@ -258,9 +293,9 @@ class Ingestor:
         if await self._context.archive.ledger.settle_at(obj.object_id, entry, target, reason, facts):
             metrics.file_settled(obj, state, reason)
 
-    async def _leave_inbox(self, obj: ObjectRef, target: tuple[str, str]) -> None:
-        """Move the object away, unless another version has been stored under its key meanwhile."""
-        await self._context.store.move((obj.bucket, obj.key), target, version=obj.etag)
+    async def _leave_inbox(self, obj: ObjectRef) -> None:
+        """Remove the object, unless another version has been stored under its key meanwhile."""
+        await self._context.store.remove_version(obj.bucket, obj.key, obj.etag)
 
 
 def _not_from_the_future(obj: ObjectRef) -> ObjectRef:

@@ -118,6 +118,10 @@ def load_recording(
         for page, image in enumerate(found.images):
             windows = _bin(image, found.path, shape, crop, jitter)
             middle = windows[len(windows) // 2]
+            if middle.sum() <= 0 > image.min():
+                reason = f"image {page + 1} has no light: its counts, from {image.min():g}, add up to none"
+                skipped.append(SkippedFile(found.path.name, reason))
+                continue
             binned_peaks[image.dtype] = max(binned_peaks[image.dtype], float(windows.max()))
             native_peaks[image.dtype] = max(native_peaks[image.dtype], float(image.max()))
             sources.append(FrameSource(found.path, page))

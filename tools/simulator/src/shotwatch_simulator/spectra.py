@@ -70,7 +70,7 @@ def disperse(device: Spectrometer, colour: Colour) -> Images:
 
 def read_out(light: Images, device: Spectrometer, pulses: Times, seed: int) -> Images:
     """Return spectra with photon and read noise, whole counts about a base line of 0: (n, length)."""
-    noise = np.sqrt(light + np.float32(device.read_noise**2)) * white(
+    noise = np.sqrt(np.maximum(light, 0) + np.float32(device.read_noise**2)) * white(
         pulses, (device.length,), seed, device.name
     )
     spectra: Images = np.rint(light + noise)

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Self
@@ -110,25 +110,39 @@ class ObjectStore:
         async with translated(bucket, key):
             await self._client.put_whole(bucket, key, data, kind)
 
-    async def move(
-        self, source: tuple[str, str], target: tuple[str, str], version: str | None = None
-    ) -> None:
+    async def move(self, source: tuple[str, str], target: tuple[str, str]) -> None:
         """Copy an object, then remove the source.
 
-        Repeating the call, also after a crash half-way, leads to the same state. If `version` (an etag) is
-        given, another version that has arrived meanwhile stays at the source. S3 has no conditional removal:
-        a version that arrives between the last check and the removal is lost.
+        Repeating the call, also after a crash half-way, leads to the same state.
         """
-        if version is not None and await self.etag(*source) != version:
-            return
         try:
             async with translated(*source):
                 await self._client.copy_object(*target, CopySource(*source))
         except ObjectGone:
             if await self.etag(*target) is None:
                 raise
-        if version is None or await self.etag(*source) == version:
-            await self.remove(*source)
+        await self.remove(*source)
+
+    async def copy_version(self, source: tuple[str, str], target: tuple[str, str], version: str) -> bool:
+        """Copy a version (an etag) of an object; return whether the target now holds this version.
+
+        Not every store compares etags when it copies. So the source is asked before and after: if it then
+        holds another version, or none, the target may hold that one.
+        """
+        if await self.etag(*source) != version:
+            return False
+        with suppress(ObjectGone):
+            async with translated(*source):
+                await self._client.copy_object(*target, CopySource(*source))
+        return await self.etag(*source) == version
+
+    async def remove_version(self, bucket: str, key: str, version: str) -> None:
+        """Remove an object, unless another version (an etag) has been stored under its key meanwhile.
+
+        S3 has no conditional removal: a version that arrives between the check and the removal is lost.
+        """
+        if await self.etag(bucket, key) == version:
+            await self.remove(bucket, key)
 
     async def remove(self, bucket: str, key: str) -> None:
         """Remove an object; do nothing if it does not exist."""

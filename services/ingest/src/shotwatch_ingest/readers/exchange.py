@@ -213,6 +213,10 @@ class Workspace:
         """The size of the file in bytes."""
         return os.fstat(self.image).st_size
 
+    def content(self) -> bytes:
+        """Return the file's bytes."""
+        return os.pread(self.image, self.size, 0)
+
     @property
     def image(self) -> int:
         """The descriptor of the file's bytes."""
