@@ -14,6 +14,7 @@ from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.place import Place
 from shotwatch_shots.vocabulary import AnomalyKind
 from shotwatch_simulator.files import Recorder
+from shotwatch_simulator.frames import Sensor, expose
 from shotwatch_simulator.image_reader import read_images
 from shotwatch_simulator.packing import PackedFile, Packing, pack, plan_recorded
 from shotwatch_simulator.recordings import (
@@ -218,9 +219,9 @@ def test_a_frame_from_which_a_brighter_one_was_subtracted_is_skipped_with_the_re
 def test_pixels_below_zero_are_dark():
     light = np.full((1, 20, 20), -3, np.float32)
 
-    frames = expose(light, Sensor(), np.zeros_like(light))
+    frames = expose(light, Sensor(4095, 16.0, 1.0, 10.0), np.ones_like(light))
 
-    assert (frames == Sensor().background - 3).all()
+    assert (frames == 16 - 3 + 1).all()
 
 
 def test_a_folder_without_images_or_without_light_is_refused(tmp_path):

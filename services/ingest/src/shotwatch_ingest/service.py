@@ -21,7 +21,6 @@ A dead-lettered object is ignored until somebody reinjects its message or stores
 
 import asyncio
 import json
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from opentelemetry import trace
@@ -29,7 +28,6 @@ from opentelemetry import trace
 from shotwatch_common import faults, metrics
 from shotwatch_common.background import every
 from shotwatch_common.bus import Subscription
-from shotwatch_common.clock import epoch_now
 from shotwatch_common.fetching import put_block
 from shotwatch_common.notification import parse_notification
 from shotwatch_common.process import PREFETCH_WAITING, Service, ServiceContext
@@ -40,7 +38,7 @@ from shotwatch_ingest.readers.exchange import (
     written_columns,
 )
 from shotwatch_ingest.readers.pool import ReaderPool
-from shotwatch_ingest.reading import Reading, is_small, reading
+from shotwatch_ingest.reading import Reading, facts_of, is_small, not_from_the_future, reading
 from shotwatch_ingest.settings import FILES_IN_MEMORY, READERS_OF_SMALL, IngestSettings
 from shotwatch_ingest.sweep import Sweep
 from shotwatch_shots.errors import Reject
@@ -97,7 +95,7 @@ class Ingestor:
         """Ingest every object that an object event names."""
         for arrived in parse_notification(body):
             if arrived.bucket == self._context.settings.inbox_bucket:
-                await self._ingest(_not_from_the_future(arrived.ref))
+                await self._ingest(not_from_the_future(arrived.ref))
 
     async def handle_small(self, body: bytes) -> None:
         """Ingest every object that an object event names; pass the event on if one of them is large."""
@@ -172,7 +170,7 @@ class Ingestor:
             fetching = self._fetch(obj, workspace)
             fetched, arrivals = await asyncio.gather(fetching, ledger.last_arrivals(obj.key))
             stored_at = max(obj.arrived_at, fetched.modified_ms)
-            stored = _not_from_the_future(obj.model_copy(update={"arrived_at": stored_at}))
+            stored = not_from_the_future(obj.model_copy(update={"arrived_at": stored_at}))
             obj = await ledger.place_last(stored, arrivals)
             if not workspace.size:
                 raise Reject(FileReason.EMPTY, f"{obj.key}: the file has no bytes")
@@ -182,7 +180,7 @@ class Ingestor:
                 devices, written = await self._write_blocks(obj, name, found, workspace)
             await self._keep(obj, self._raw_place(obj, name), workspace)
         faults.reach("ingest.after_blocks")
-        return obj, devices, _facts(devices, found, blocks_id(written))
+        return obj, devices, facts_of(devices, found, blocks_id(written))
 
     def _raw_place(self, obj: ObjectRef, name: FileName) -> tuple[str, str]:
         return self._context.settings.data_bucket, raw_key(name.starts_at, obj.key, obj.etag)
@@ -296,19 +294,3 @@ class Ingestor:
     async def _leave_inbox(self, obj: ObjectRef) -> None:
         """Remove the object, unless another version has been stored under its key meanwhile."""
         await self._context.store.remove_version(obj.bucket, obj.key, obj.etag)
-
-
-def _not_from_the_future(obj: ObjectRef) -> ObjectRef:
-    """Return the object with an arrival no later than now, whatever its event states."""
-    return obj.model_copy(update={"arrived_at": min(obj.arrived_at, epoch_now())})
-
-
-def _facts(devices: Sequence[DeviceRecords], found: ReadFile, blocks: str) -> ReadFacts:
-    return ReadFacts(
-        devices=len(devices),
-        records=sum(len(device.times) for device in devices),
-        skipped=sum(found.skipped.values()),
-        skipped_by_reason=found.skipped,
-        skipped_examples=found.examples,
-        blocks_id=blocks,
-    )

@@ -128,8 +128,8 @@ def expose(light: Images, sensor: Sensor, noise: Images) -> Frames:
     """Return the frames of a sensor: background, photon and read noise, whole counts from 0 to its limit.
 
     `noise` is white normal noise in the shape of `light`. Photon noise has a normal distribution with the
-    variance of a Poisson distribution, because a pixel of the beam holds thousands of electrons. Recorded light
-    below zero, of a frame from which a dark one was subtracted, adds no photon noise.
+    variance of a Poisson distribution, because a pixel of the beam holds thousands of electrons. Recorded
+    light below zero, of a frame from which a dark one was subtracted, adds no photon noise.
     """
     photons = np.maximum(light, 0)
     counts = np.sqrt(photons / np.float32(sensor.electrons_per_count) + np.float32(sensor.read_noise**2))
