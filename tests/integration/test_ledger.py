@@ -410,6 +410,14 @@ async def block_added(audited: Audited) -> tuple[Mend, str]:
     return lambda: audited.running.store.remove("blocks", more), named
 
 
+async def block_without_its_suffix_added(audited: Audited) -> tuple[Mend, str]:
+    document, _, key = await a_block(audited)
+    data, more = await audited.running.store.get("blocks", key), key.removesuffix(".arrow")
+    await audited.running.store.put("blocks", more, data)
+    named = f"object {document['_id']} .*the block of .* has 5 rows, 0 records"
+    return lambda: audited.running.store.remove("blocks", more), named
+
+
 async def block_of_no_object(audited: Audited) -> tuple[Mend, str]:
     _, _, key = await a_block(audited)
     folder = f"{START:%Y-%m-%d}/0123456789abcdef01234567/"
@@ -569,6 +577,18 @@ async def shot_of_another_revision(audited: Audited) -> tuple[Mend, str]:
     )
 
 
+async def shot_of_another_batch(audited: Audited) -> tuple[Mend, str]:
+    shot = await audited.one("shots")
+    named = f"shot {shot['_id']}: stored as number {shot['index']} of batch another, closed as number"
+    return await document_altered(audited, "shots", shot, {"batch": "another"}, named)
+
+
+async def shot_with_the_members_of_another(audited: Audited) -> tuple[Mend, str]:
+    shot = await audited.one("shots")
+    named = f"shot {shot['_id']}: stored as number 77 of batch {shot['batch']}, closed as number"
+    return await document_altered(audited, "shots", shot, {"index": 77}, named)
+
+
 async def pulse_opened_again(audited: Audited) -> tuple[Mend, str]:
     window = await audited.one("windows")
     revision = bytearray(window["revision"])
@@ -723,6 +743,7 @@ CASES: Mapping[Break, Equality] = {
     block_spoilt: Equality.RECORDS,
     block_of_other_times: Equality.RECORDS,
     block_added: Equality.RECORDS,
+    block_without_its_suffix_added: Equality.RECORDS,
     block_of_no_object: Equality.OBJECTS,
     block_outside_of_days: Equality.INBOX,
     block_in_no_folder_of_an_object: Equality.OBJECTS,
@@ -745,6 +766,8 @@ CASES: Mapping[Break, Equality] = {
     shot_of_another_place: Equality.SHOTS,
     shot_of_a_window_that_states_no_time: Equality.SHOTS,
     shot_of_another_revision: Equality.SHOTS,
+    shot_of_another_batch: Equality.SHOTS,
+    shot_with_the_members_of_another: Equality.SHOTS,
     pulse_opened_again: Equality.SHOTS,
     batch_never_judged: Equality.SHOTS,
     batch_removed: Equality.SHOTS,

@@ -375,7 +375,10 @@ def test_what_is_read_again_dead_lettered_or_expired_may_have_joined_records(sta
 # shots
 
 WINDOW = ClosedWindow("w", "w", {100: 1, 200: 2}, 0)
-SHOTS = [StoredShot("s1", "w", 100, 1, "s1", "w"), StoredShot("s2", "w", 200, 2, "s2", "w")]
+SHOTS = [
+    StoredShot("s1", "w", 100, 1, "s1", "w", "w-1", 0),
+    StoredShot("s2", "w", 200, 2, "s2", "w", "w-2", 0),
+]
 BATCHES = [
     ClosedShots("w-1", "w", {100: 1, 200: 1}, ShotState.JUDGED, OLD),
     ClosedShots("w-2", "w", {200: 2}, ShotState.JUDGED, OLD),
@@ -401,10 +404,12 @@ def test_a_shot_that_waits_for_its_revision_is_stored_at_the_earlier_one() -> No
     [
         (SHOTS[1:], ["shot of w at 100"]),
         ([replace(SHOTS[0], revision=2), SHOTS[1]], ["shot s1"]),
-        ([*SHOTS, StoredShot("s3", "w", 300, 1, "s3", "w")], ["shot s3"]),
+        ([replace(SHOTS[0], batch_id="w-2"), SHOTS[1]], ["shot s1"]),
+        ([replace(SHOTS[0], index=1), SHOTS[1]], ["shot s1"]),
+        ([*SHOTS, StoredShot("s3", "w", 300, 1, "s3", "w", "w-1", 2)], ["shot s3"]),
     ],
 )
-def test_a_shot_that_is_lost_added_or_of_another_revision_is_named(
+def test_a_shot_that_is_lost_added_or_of_another_revision_or_batch_is_named(
     stored: list[StoredShot], named: list[str]
 ) -> None:
     assert subjects(compare_shots([WINDOW], stored, BATCHES, NOW, queued=False)) == named

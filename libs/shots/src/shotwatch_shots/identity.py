@@ -26,6 +26,7 @@ _UNFIT = re.compile(r"[\x00-\x1f\x7f~]")
 
 A name with that mark is shortened again, so no key can equal the shortened form of another.
 """
+BLOCK_SUFFIX = ".arrow"
 _PLAIN_ETAG = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,39}")
 """MD5 in hexadecimal, followed by `-` and a number after a multipart upload; or XXH128. Stores may use other
 etags.
@@ -122,7 +123,7 @@ def block_folder(day: datetime, object_id: str) -> str:
 
 def block_key(day: datetime, object_id: str, device: str) -> str:
     """Return the key of the block of one device of an object in the block bucket."""
-    return f"{block_folder(day, object_id)}{fitting_name(device)}.arrow"
+    return f"{block_folder(day, object_id)}{fitting_name(device)}{BLOCK_SUFFIX}"
 
 
 def blocks_id(etags: Mapping[str, str]) -> str:

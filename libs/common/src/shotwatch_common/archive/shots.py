@@ -157,7 +157,7 @@ class Shots:
 
     async def stored(self, start_ms: int, end_ms: int) -> list[StoredShot]:
         """Return the shots with start <= pulse < end (epoch ms) and their revisions, also uncounted shots."""
-        wanted = dict.fromkeys(("window", "pulse", "revision", "place", "interval"), 1)
+        wanted = dict.fromkeys(("window", "pulse", "revision", "place", "interval", "batch", "index"), 1)
         return [
             shot
             for begin, stop in steps(start_ms, end_ms, _TEN_SECONDS_MS)
@@ -256,7 +256,8 @@ def _stored(document: Document) -> StoredShot:
     pulse, revision = number(document["pulse"]), number(document["revision"])
     series = ShotSeries(place=Place.parse(document["place"]), interval=document["interval"])
     ids = shot_id(series, pulse), window_of_shot(series, pulse)
-    return StoredShot(id_of(document), text(document["window"]), pulse, revision, *ids)
+    batch, index = text(document["batch"]), number(document["index"])
+    return StoredShot(id_of(document), text(document["window"]), pulse, revision, *ids, batch, index)
 
 
 def _real(value: object) -> float | None:

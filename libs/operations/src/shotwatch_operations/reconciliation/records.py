@@ -8,7 +8,7 @@ from shotwatch_common.clock import epoch_now
 from shotwatch_common.store import ObjectGone
 from shotwatch_operations.reconciliation.context import ReconciliationContext, parts
 from shotwatch_shots.durations import DAY_MS
-from shotwatch_shots.identity import block_folder, raw_key, unversioned_raw_key
+from shotwatch_shots.identity import BLOCK_SUFFIX, block_folder, raw_key, unversioned_raw_key
 from shotwatch_shots.pulses import WINDOW_MS
 from shotwatch_shots.reconciliation.objects import compare_places
 from shotwatch_shots.reconciliation.outcome import Outcome
@@ -87,6 +87,11 @@ class RecordSides:
                     continue
                 except ValueError:
                     rows = None
-                block = stored.key.removeprefix(folder).removesuffix(".arrow")
-                blocks[block] = HeldBlock(rows, stored.etag)
+                blocks[_block_name(stored.key, folder)] = HeldBlock(rows, stored.etag)
         return blocks
+
+
+def _block_name(key: str, folder: str) -> str:
+    """Return the name of the block with this key in a folder; the whole key if no block can have it."""
+    name = key.removeprefix(folder)
+    return name.removesuffix(BLOCK_SUFFIX) if name.endswith(BLOCK_SUFFIX) else key

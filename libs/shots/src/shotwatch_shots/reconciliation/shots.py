@@ -41,6 +41,9 @@ def compare_shots(
     for each in stored:
         shots[each.window_id][each.pulse] = each
         account.counts["stored"] += 1
+    places = {
+        id_: _places(batch) for id_, batch in {each.batch_id: each for each in closing.values()}.items()
+    }
     for window in windows:
         _compare_window(account, window)
         of_window = shots.pop(window.id, {})
@@ -62,6 +65,7 @@ def compare_shots(
                 account.wrong(subject, f"judged in batch {batch.batch_id}, and not stored")
             if shot is not None:
                 _compare_revisions(account, shot, revision, batch.state)
+                _compare_batch(account, shot, revision, batch.batch_id, places[batch.batch_id][pulse])
         for each in of_window.values():
             account.wrong(f"shot {each.id}", f"stored, and not closed in window {window.id}")
     for window_id, of_window in shots.items():
@@ -162,3 +166,15 @@ def _compare_revisions(account: OutcomeBuilder, shot: StoredShot, closed: int, s
     if shot.revision > closed or (shot.revision < closed and state is ShotState.JUDGED):
         wrong = f"stored at revision {shot.revision}, closed at revision {closed} by its window"
         account.wrong(f"shot {shot.id}", wrong)
+
+
+def _places(batch: ClosedShots) -> Mapping[int, int]:
+    """Return pulse → its place among the shots of a batch."""
+    return {pulse: place for place, pulse in enumerate(batch.revisions)}
+
+
+def _compare_batch(account: OutcomeBuilder, shot: StoredShot, closed: int, batch_id: str, place: int) -> None:
+    """Check that a shot at the revision of its window names the batch that closed it, and its place there."""
+    if shot.revision == closed and (shot.batch_id, shot.index) != (batch_id, place):
+        stored = f"stored as number {shot.index} of batch {shot.batch_id}"
+        account.wrong(f"shot {shot.id}", f"{stored}, closed as number {place} of batch {batch_id}")

@@ -149,7 +149,7 @@ class ClosedShots:
     batch_id: str
     window_id: str
     revisions: Mapping[int, int]
-    """Pulse → revision at which the batch closed it."""
+    """Pulse → revision at which the batch closed it, in the order of the batch."""
     state: ShotState
     closed_at: int
 
@@ -176,6 +176,10 @@ class StoredShot:
     """The id that follows from its place, interval and pulse."""
     expected_window: str
     """The id of its window, likewise."""
+    batch_id: str
+    """The batch that has its members and measurements."""
+    index: int
+    """Its place among the shots of that batch."""
 
     @property
     def is_consistent(self) -> bool:
