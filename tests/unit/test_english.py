@@ -6,7 +6,7 @@ import english
 import pytest
 import texts
 import yaml
-from english import Mistake, Vocabulary
+from english import Remark, Vocabulary
 from texts import Text
 
 VOCABULARY = """
@@ -148,7 +148,7 @@ def test_a_name_that_only_contains_the_letters_is_fine(vocabulary: Vocabulary) -
 
 
 def test_more_of_a_rule_in_a_file_than_in_the_baseline_fails() -> None:
-    found = [Mistake("a.md", 1, "word", ""), Mistake("a.md", 2, "word", ""), Mistake("b.md", 1, "name", "")]
+    found = [Remark("a.md", 1, "word", ""), Remark("a.md", 2, "word", ""), Remark("b.md", 1, "name", "")]
     assert english.counted(found) == {"a.md": {"word": 2}, "b.md": {"name": 1}}
     assert english.more(found, english.counted(found)) == []
     assert english.more(found, {"a.md": {"word": 1}, "b.md": {"name": 1}}) == found[:2]
