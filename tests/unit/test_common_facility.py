@@ -24,7 +24,12 @@ def test_a_snapshot_name_gives_line_recorder_interval_and_start() -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["readme.txt", "LA_x_60s_snapshot_2022-13-01_07-33-00.h5", "LC_x_60s_snapshot_2022-07-01_07-33-00.h5"],
+    [
+        "readme.txt",
+        "LA_x_60s_snapshot_2022-13-01_07-33-00.h5",
+        "LC_x_60s_snapshot_2022-07-01_07-33-00.h5",
+        "LA_x_60s_snapshot_2022-07-01_07-33-\uff10\uff10.h5",
+    ],
 )
 def test_other_files_are_not_the_facilitys(key: str) -> None:
     assert FACILITY.file_name(key) is None

@@ -262,7 +262,7 @@ class Facility:
 
     @cached_property
     def _file_patterns(self) -> tuple[tuple[Layout, re.Pattern[str]], ...]:
-        return tuple((layout, re.compile(layout.file_name)) for layout in self.layouts)
+        return tuple((layout, re.compile(layout.file_name, re.ASCII)) for layout in self.layouts)
 
     @cached_property
     def _group_pattern(self) -> re.Pattern[str]:

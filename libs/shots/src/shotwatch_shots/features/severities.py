@@ -24,7 +24,7 @@ class SeverityLimits:
     """
 
     least: float
-    """Nobody acts on less, however improbable it is: it is about what noise and digitisation leave to see."""
+    """A smaller deviation is no event, however improbable: noise hides it, or nobody acts on it."""
     warning: float
     critical: float = inf
     critical_side: Side = Side.BOTH

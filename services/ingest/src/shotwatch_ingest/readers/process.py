@@ -80,7 +80,7 @@ def reply(request: Request, image: int, blocks: int, facility: Facility) -> byte
     if len(outcome) <= MAX_REPLY_BYTES:
         return outcome
     _, key, _ = request
-    detail = f"{key}: its records take {len(outcome)} bytes in a message, more than one may have"
+    detail = f"{key}: its records take {len(outcome)} bytes in a message, over the limit of {MAX_REPLY_BYTES}"
     return Rejected(reason=FileReason.TOO_LARGE, detail=detail).model_dump_json().encode()
 
 
