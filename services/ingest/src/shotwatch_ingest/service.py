@@ -110,28 +110,16 @@ class Ingestor:
         if not is_new and await self._is_dead_lettered(obj):
             self._context.log.warning("left alone: dead-lettered", object=obj.key)
             return
-        try:
-            await self._take_in(obj)
-        except ObjectGone:
-            await self._settle_unread(obj, "gone from the inbox before it was read")
-        except _Replaced:
-            await self._settle_unread(obj, "replaced by another version before it was read")
-
-    async def _take_in(self, obj: ObjectRef) -> None:
-        """Read the object, or move it to the place of those that are not read.
-
-        Raises:
-            ObjectGone: the inbox holds it no longer.
-            _Replaced: it holds another version.
-        """
         name = self._context.facility.file_name(obj.key)
         try:
             if name is None:
                 await self._set_aside(obj)
             else:
                 await self._read(obj, name)
-        except Reject as error:
-            await self._reject(obj, error)
+        except ObjectGone:
+            await self._settle_unread(obj, "gone from the inbox before it was read")
+        except _Replaced:
+            await self._settle_unread(obj, "replaced by another version before it was read")
 
     async def _is_dead_lettered(self, obj: ObjectRef) -> bool:
         """Return whether a person has to decide about the object; one stored again since then starts anew."""
@@ -148,8 +136,14 @@ class Ingestor:
     async def _read(self, obj: ObjectRef, name: FileName) -> None:
         means = self._of_small if is_small(obj) else self._of_large
         async with means.places:
-            obj, devices, facts = await self._read_into_blocks(obj, name, means.readers)
-        target = self._raw_place(obj, name)
+            with Workspace() as workspace:
+                try:
+                    obj, devices, facts = await self._read_into_blocks(obj, name, means.readers, workspace)
+                except Reject as error:
+                    await self._reject(obj, error, workspace)
+                    return
+                target = self._context.settings.data_bucket, raw_key(name.starts_at, obj.key, obj.etag)
+                await self._keep(obj, target, workspace)
         await self._settle(obj, ObjectState.INGESTED, target, facts=facts)
         faults.reach("ingest.after_settle")
         await self._context.bus.send("validate", FileIngested(object=obj, devices=devices))
@@ -159,36 +153,35 @@ class Ingestor:
         self._context.log.info("ingested", object=obj.key, **facts.model_dump(mode="json"))
 
     async def _read_into_blocks(
-        self, obj: ObjectRef, name: FileName, readers: ReaderPool
+        self, obj: ObjectRef, name: FileName, readers: ReaderPool, workspace: Workspace
     ) -> tuple[ObjectRef, list[DeviceRecords], ReadFacts]:
-        """Return the object as the store holds it, its records by device, and facts for the ledger.
-
-        The blocks and the raw file are then in their places.
-        """
-        ledger = self._context.archive.ledger
-        with Workspace() as workspace:
-            fetching = self._fetch(obj, workspace)
-            fetched, arrivals = await asyncio.gather(fetching, ledger.last_arrivals(obj.key))
-            stored_at = max(obj.arrived_at, fetched.modified_ms)
-            stored = not_from_the_future(obj.model_copy(update={"arrived_at": stored_at}))
-            obj = await ledger.place_last(stored, arrivals)
-            if not workspace.size:
-                raise Reject(FileReason.EMPTY, f"{obj.key}: the file has no bytes")
-            with self._context.tracer.start_as_current_span("read snapshot"):
-                found = await readers.read(workspace, name, obj.key, self._latest_ms(obj))
-            with self._context.tracer.start_as_current_span("write blocks"):
-                devices, written = await self._write_blocks(obj, name, found, workspace)
-            await self._keep(obj, self._raw_place(obj, name), workspace)
+        """Return the object as the store holds it, its records by device, and facts for the ledger."""
+        fetching, ledger = self._fetch(obj, workspace), self._context.archive.ledger
+        fetched, arrivals = await asyncio.gather(fetching, ledger.last_arrivals(obj.key))
+        stored_at = max(obj.arrived_at, fetched.modified_ms)
+        stored = not_from_the_future(obj.model_copy(update={"arrived_at": stored_at}))
+        obj = await ledger.place_last(stored, arrivals)
+        if not workspace.size:
+            raise Reject(FileReason.EMPTY, f"{obj.key}: the file has no bytes")
+        with self._context.tracer.start_as_current_span("read snapshot"):
+            found = await readers.read(workspace, name, obj.key, self._latest_ms(obj))
+        with self._context.tracer.start_as_current_span("write blocks"):
+            devices, written = await self._write_blocks(obj, name, found, workspace)
         faults.reach("ingest.after_blocks")
         return obj, devices, facts_of(devices, found, blocks_id(written))
 
-    def _raw_place(self, obj: ObjectRef, name: FileName) -> tuple[str, str]:
-        return self._context.settings.data_bucket, raw_key(name.starts_at, obj.key, obj.etag)
+    async def _keep(self, obj: ObjectRef, place: tuple[str, str], workspace: Workspace | None) -> None:
+        """Copy the object to its place. If the inbox no longer holds it, write what was read of it there.
 
-    async def _keep(self, obj: ObjectRef, place: tuple[str, str], workspace: Workspace) -> None:
-        """Copy the raw file to its place; write what was read there if the inbox no longer holds it."""
-        if not await self._context.store.copy_version((obj.bucket, obj.key), place, obj.etag):
-            await self._context.store.put(*place, await asyncio.to_thread(workspace.content))
+        Raises:
+            ObjectGone: the inbox holds it no longer, and it was not read whole.
+            _Replaced: likewise, and the inbox holds another version.
+        """
+        while not await self._context.store.copy_version((obj.bucket, obj.key), place, obj.etag):
+            if workspace is not None and workspace.size == obj.size:
+                await self._context.store.put(*place, await asyncio.to_thread(workspace.content))
+                return
+            await self._require_there(obj)
 
     def _latest_ms(self, obj: ObjectRef) -> int:
         """Return the latest time of a record (epoch ms) that the object's arrival allows."""
@@ -245,28 +238,18 @@ class Ingestor:
     async def _set_aside(self, obj: ObjectRef) -> None:
         """Move an object out of the inbox whose name is not that of a snapshot, as ignored."""
         target = self._context.settings.data_bucket, ignored_key(instant(obj.arrived_at), obj.key, obj.etag)
-        await self._copy(obj, target)
+        await self._keep(obj, target, None)
         await self._settle(obj, ObjectState.IGNORED, target, "not a file name of the facility")
         await self._leave_inbox(obj)
 
-    async def _copy(self, obj: ObjectRef, target: tuple[str, str]) -> None:
-        """Copy an object that no workspace holds.
-
-        Raises:
-            ObjectGone: the inbox holds it no longer.
-            _Replaced: it holds another version.
-        """
-        while not await self._context.store.copy_version((obj.bucket, obj.key), target, obj.etag):
-            await self._require_there(obj)
-
-    async def _reject(self, obj: ObjectRef, error: Reject) -> None:
+    async def _reject(self, obj: ObjectRef, error: Reject, workspace: Workspace) -> None:
         """Move the object to the error bucket, with the reason in its key and in a note beside it."""
         self._context.log.warning("rejected", object=obj.key, reason=error.reason, detail=error.detail)
         bucket = self._context.settings.error_bucket
         key = rejected_key(instant(obj.arrived_at), error.reason, obj.key, obj.etag)
         note = {**obj.model_dump(), "reason": error.reason, "detail": error.detail}
+        await self._keep(obj, (bucket, key), workspace)
         await self._context.store.put(bucket, reason_key(key), json.dumps(note).encode(), "application/json")
-        await self._copy(obj, (bucket, key))
         await self._settle(obj, ObjectState.REJECTED, (bucket, key), error.detail, error.reason)
         await self._leave_inbox(obj)
 
