@@ -268,6 +268,7 @@ async def test_a_search_is_saved_loaded_and_removed(screen: Screen, world: World
     await page.goto(str(world.api.base_url.join(f"/{SEARCH}&where=score+%3E+5")))
     await page.get_by_text("Derive columns").click()
     name, status = page.get_by_label("Saved search"), page.get_by_role("status")
+    await expect(status).to_have_text("1 shot")
     await name.fill("high scores")
     await page.get_by_role("button", name="Save", exact=True).click()
     await expect(status).to_have_text("saved")

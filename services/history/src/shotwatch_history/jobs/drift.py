@@ -13,7 +13,6 @@ from shotwatch_common.promotion_audit import UnprovenPromotion, proven
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_detector.bundle import read_baselines
 from shotwatch_detector.columns import DeviceBaselines
-from shotwatch_history.domain.checked_places import CheckedPlaces
 from shotwatch_history.domain.drift import measure_drift, shifted
 from shotwatch_history.events import drift_event_of
 from shotwatch_history.settings import HistorySettings
@@ -45,13 +44,9 @@ class DriftWatch:
         self._since: dict[ExpectedDevices, int] = {}
         """Place → epoch ms of its newest data when the champion was first seen."""
         self._devices = Items(context.servers_answer, context.log)
-        self._places = CheckedPlaces()
 
     async def poll(self) -> None:
-        """Measure the devices that the champion knows, at the places with enough new data.
-
-        Report drift that has not been reported.
-        """
+        """Measure every device that the champion knows, and report drift that has not been reported."""
         await self._poll_champion()
         if self._version is None:
             return
@@ -59,11 +54,9 @@ class DriftWatch:
             latest = latest_record_ms(self._context.facility)
             for expected in self._context.facility.places:
                 now = await self._context.archive.devices.newest(latest, expected.devices)
-                if now is not None and self._places.is_due(expected.series, now):
+                if now is not None:
                     known = sorted(self._baseline.keys() & set(expected.devices))
                     await self._devices.each(known, partial(self._compare, expected, now, self._version))
-                    if not self._devices.waiting:
-                        self._places.checked(expected.series, now)
 
     async def _poll_champion(self) -> None:
         try:
@@ -81,7 +74,6 @@ class DriftWatch:
             for expected in self._context.facility.places
         }
         self._since = {expected: time for expected, time in newest.items() if time is not None}
-        self._places = CheckedPlaces()
         self._version = version
 
     async def _fetch(self, champion: Promotion) -> DeviceBaselines:

@@ -5,12 +5,10 @@ from functools import partial
 
 from shotwatch_common import faults
 from shotwatch_common.announcing import announce
-from shotwatch_common.archive.measurements import Series
 from shotwatch_common.background import Items
 from shotwatch_common.clock import latest_record_ms
 from shotwatch_common.process import ServiceContext
-from shotwatch_history.domain.checked_places import CheckedPlaces
-from shotwatch_history.domain.trends import WATCHED, Shift, find_shift
+from shotwatch_history.domain.trends import WATCHED, find_shift
 from shotwatch_history.events import event_of
 from shotwatch_history.settings import HistorySettings
 from shotwatch_shots.facility import ExpectedDevices
@@ -27,25 +25,22 @@ class TrendWatch:
     def __init__(self, context: ServiceContext[HistorySettings]) -> None:
         self._context = context
         self._devices = Items(context.servers_answer, context.log)
-        self._places = CheckedPlaces()
 
     async def poll(self) -> None:
-        """Report every slow change that has not been reported, at the places with enough new data."""
+        """Report every slow change that has not been reported."""
         latest = latest_record_ms(self._context.facility)
         reported_until = await self._context.archive.trends.reported_until()
         with self._context.tracer.start_as_current_span("check for trends"):
             for expected in self._context.facility.places:
                 now = await self._context.archive.devices.newest(latest, expected.devices)
-                if now is not None and self._places.is_due(expected.series, now):
+                if now is not None:
                     compare = partial(self._compare, expected, now, reported_until)
                     await self._devices.each(expected.devices, compare)
-                    if not self._devices.waiting:
-                        self._places.checked(expected.series, now)
 
     async def _compare(
         self, expected: ExpectedDevices, now: int, reported_until: ReportedUntil, device: str
     ) -> None:
-        """Report the device's unreported changes before `now` (epoch ms, by the place's own clocks)."""
+        """Report the device's first unreported changes before `now` (epoch ms, by the place's own clocks)."""
         start = now - PERIOD_MS
         names = WATCHED.get(self._context.facility.device_type(device).kind)
         if not names:
@@ -55,15 +50,10 @@ class TrendWatch:
             reported = reported_until.get((device, name), 0)
             if reported > now:  # from a record with a future time, stored before such records were refused
                 reported = 0
-            while shift := _first_shift(series, device, name, reported):
+            recent = series.pulses >= reported
+            shift = find_shift(device, name, series.pulses[recent], series.columns[name][recent])
+            if shift is not None:
                 event = event_of(shift, expected.series, reported, self._context.facility.name)
                 await announce([event], self._context.archive, self._context.bus, self._context.log)
                 faults.reach("history.after_announce")
                 await self._context.archive.trends.reported(device, name, shift.time)
-                reported = shift.time
-
-
-def _first_shift(series: Series, device: str, name: str, reported: int) -> Shift | None:
-    """Return the first change of a feature since the one that was reported last (epoch ms)."""
-    recent = series.pulses >= reported
-    return find_shift(device, name, series.pulses[recent], series.columns[name][recent])
