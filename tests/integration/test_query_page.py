@@ -21,7 +21,7 @@ from shotwatch_common.printable import printable
 from shotwatch_shots.event import AnomalyEvent, Evidence
 from shotwatch_shots.ledger import Entry, ReadFacts
 from shotwatch_shots.records import ObjectRef
-from shotwatch_shots.vocabulary import FeedbackAction, ObjectState, Phase
+from shotwatch_shots.vocabulary import AnomalyKind, FeedbackAction, ObjectState, Phase
 
 from .browser import browser as chromium
 from .query_world import ANOMALOUS, CAMERA, FIRST_PULSE, LA, SHOTS, World, block_key, raise_event, shot
@@ -350,7 +350,7 @@ async def test_the_shots_of_a_search_are_files_to_take_along(screen: Screen, wor
 
 
 async def test_an_event_is_analysed_in_a_notebook_with_its_shot_loaded(screen: Screen, world: World) -> None:
-    await raise_event(world, 18, why="to analyse")
+    await raise_event(world, 18, kind=AnomalyKind.ENERGY, why="to analyse")
     await screen.page.get_by_role("listitem").filter(has_text="to analyse").get_by_role("button").click()
     async with screen.page.expect_download() as started:
         await screen.page.get_by_role("link", name="Analyse in a notebook").click()
@@ -430,7 +430,7 @@ async def test_a_file_that_is_no_hdf5_or_damaged_is_reported(
 
 async def test_an_event_links_to_the_raw_files_behind_it(screen: Screen, world: World) -> None:
     evidence = Evidence(device=CAMERA, block=block_key(CAMERA), row=19, raw_object=f"{CAMERA}.h5")
-    await raise_event(world, 19, why="of a raw file", evidence=[evidence])
+    await raise_event(world, 19, kind=AnomalyKind.ENERGY, why="of a raw file", evidence=[evidence])
     await screen.page.get_by_role("listitem").filter(has_text="of a raw file").get_by_role("button").click()
     link = screen.page.get_by_role("link", name=f"{CAMERA}.h5")
     await expect(link).to_have_attribute("href", "/raw?object=0123abcd")
