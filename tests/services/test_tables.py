@@ -114,6 +114,7 @@ async def test_an_hour_that_is_not_over_has_no_table(measured: World) -> None:
     ]
 
 
+@pytest.mark.usefixtures("other_jobs_rest")
 async def test_what_did_not_change_is_not_written_again(tabled: World) -> None:
     world = tabled.fork()
     await history(later(world, 0))
@@ -147,6 +148,7 @@ async def revise(world: World, energy: float) -> None:
         await archive.batches.judged("revised")
 
 
+@pytest.mark.usefixtures("other_jobs_rest")
 async def test_a_revised_shot_is_replaced_and_the_earlier_file_removed_after_the_grace(tabled: World) -> None:
     world = later(tabled, 0)
     await revise(world, 12.5)
@@ -205,6 +207,7 @@ async def for_hours(world: World) -> None:
         world.now_s += HOUR_S
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("other_jobs_rest")
 async def test_whatever_fails_a_file_that_was_replaced_is_removed(tabled: World) -> None:
     """The check of the file that was noted when it was written is long done."""
@@ -255,6 +258,7 @@ async def once(world: World) -> None:
         return
 
 
+@pytest.mark.usefixtures("other_jobs_rest")
 async def test_who_has_no_lease_writes_nothing(judged: World) -> None:
     world = judged.fork()
     with world.in_its_time():
@@ -266,6 +270,7 @@ async def test_who_has_no_lease_writes_nothing(judged: World) -> None:
     assert [row["shot"] for row in rows(world)] == SHOTS
 
 
+@pytest.mark.usefixtures("other_jobs_rest")
 async def test_old_tables_expire_after_their_last_change(tabled: World) -> None:
     world = await after(later(tabled, 364), history)
     assert rows(world) == rows(tabled)
@@ -275,6 +280,7 @@ async def test_old_tables_expire_after_their_last_change(tabled: World) -> None:
     assert not world.store.buckets["tables"]
 
 
+@pytest.mark.usefixtures("other_jobs_rest")
 async def test_who_has_no_lease_deletes_nothing(tabled: World) -> None:
     world = later(tabled, 366)
     with world.in_its_time():
@@ -286,6 +292,7 @@ async def test_who_has_no_lease_deletes_nothing(tabled: World) -> None:
     assert f"{DAY}_manifest.json" not in world.store.buckets["tables"]
 
 
+@pytest.mark.usefixtures("other_jobs_rest")
 async def test_a_table_that_was_damaged_is_made_again_from_the_shots(tabled: World) -> None:
     world = later(tabled, 0)
     (key,) = files(world)
