@@ -6,6 +6,7 @@ any more (`settled_before`, epoch ms), and whether messages about its things are
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from shotwatch_shots.reconciliation.outcome import Outcome, OutcomeBuilder
 from shotwatch_shots.reconciliation.sides import (
@@ -16,6 +17,13 @@ from shotwatch_shots.reconciliation.sides import (
     WindowOfBatch,
 )
 from shotwatch_shots.vocabulary import ShotState
+
+
+class _Closing(NamedTuple):
+    """A closing of a shot: the batch that has the shot, and its place among the shots of the batch."""
+
+    batch: ClosedShots
+    place: int
 
 
 def compare_shots(
@@ -41,21 +49,19 @@ def compare_shots(
     for each in stored:
         shots[each.window_id][each.pulse] = each
         account.counts["stored"] += 1
-    places = {
-        id_: _places(batch) for id_, batch in {each.batch_id: each for each in closing.values()}.items()
-    }
     for window in windows:
         _compare_window(account, window)
         of_window = shots.pop(window.id, {})
         sending = 0 < window.sending_since >= settled_before
         for pulse, revision in window.revisions.items():
             account.counts["closed"] += 1
-            batch = closing.get((window.id, pulse, revision))
+            closed = closing.get((window.id, pulse, revision))
             subject = f"shot of {window.id} at {pulse}"
-            if batch is None:
+            if closed is None:
                 account.late(subject, f"closed at revision {revision}, and in no batch", sending)
                 of_window.pop(pulse, None)
                 continue
+            batch = closed.batch
             account.counts[batch.state] += 1
             shot = of_window.pop(pulse, None)
             if batch.state is ShotState.WAITING:
@@ -65,7 +71,7 @@ def compare_shots(
                 account.wrong(subject, f"judged in batch {batch.batch_id}, and not stored")
             if shot is not None:
                 _compare_revisions(account, shot, revision, batch.state)
-                _compare_batch(account, shot, revision, batch.batch_id, places[batch.batch_id][pulse])
+                _compare_batch(account, shot, revision, closed)
         for each in of_window.values():
             account.wrong(f"shot {each.id}", f"stored, and not closed in window {window.id}")
     for window_id, of_window in shots.items():
@@ -128,12 +134,12 @@ def _closings(
     batches: Iterable[ClosedShots],
     windows: Mapping[str, ClosedWindow],
     settled_before: int,
-) -> Mapping[tuple[str, int, int], ClosedShots]:
-    """Return the batch of each closing of a shot: window, pulse and revision.
+) -> Mapping[tuple[str, int, int], _Closing]:
+    """Return each closing of a shot by its window, pulse and revision.
 
     Check that each batch belongs to its window, and that each closing has one batch.
     """
-    closings: dict[tuple[str, int, int], ClosedShots] = {}
+    closings: dict[tuple[str, int, int], _Closing] = {}
     for batch in batches:
         window, subject = windows.get(batch.window_id), f"batch {batch.batch_id}"
         if batch.batch_id.rpartition("-")[0] != batch.window_id:
@@ -145,8 +151,11 @@ def _closings(
             account.late(subject, wrong, batch.closed_at >= settled_before)
         again = {
             known.batch_id
-            for pulse, revision in batch.revisions.items()
-            if (known := closings.setdefault((batch.window_id, pulse, revision), batch)) is not batch
+            for place, (pulse, revision) in enumerate(batch.revisions.items())
+            if (
+                known := closings.setdefault((batch.window_id, pulse, revision), _Closing(batch, place)).batch
+            )
+            is not batch
         }
         for other in sorted(again):
             account.wrong(subject, f"has shots that batch {other} has at the same revision")
@@ -168,13 +177,9 @@ def _compare_revisions(account: OutcomeBuilder, shot: StoredShot, closed: int, s
         account.wrong(f"shot {shot.id}", wrong)
 
 
-def _places(batch: ClosedShots) -> Mapping[int, int]:
-    """Return pulse → its place among the shots of a batch."""
-    return {pulse: place for place, pulse in enumerate(batch.revisions)}
-
-
-def _compare_batch(account: OutcomeBuilder, shot: StoredShot, closed: int, batch_id: str, place: int) -> None:
+def _compare_batch(account: OutcomeBuilder, shot: StoredShot, revision: int, closed: _Closing) -> None:
     """Check that a shot at the revision of its window names the batch that closed it, and its place there."""
-    if shot.revision == closed and (shot.batch_id, shot.index) != (batch_id, place):
+    batch_id = closed.batch.batch_id
+    if shot.revision == revision and (shot.batch_id, shot.index) != (batch_id, closed.place):
         stored = f"stored as number {shot.index} of batch {shot.batch_id}"
-        account.wrong(f"shot {shot.id}", f"{stored}, closed as number {place} of batch {batch_id}")
+        account.wrong(f"shot {shot.id}", f"{stored}, closed as number {closed.place} of batch {batch_id}")
