@@ -241,3 +241,13 @@ def test_the_api_does_not_load_the_libraries_that_write_files() -> None:
     code = "import sys, shotwatch_query.service; print({'h5py', 'lasy', 'matplotlib'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+async def test_no_module_of_the_current_folder_is_imported(
+    judged: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("numpy", "h5py", "pydantic"):
+        (tmp_path / f"{package}.py").write_text("raise SystemExit('imported from the current folder')")
+    monkeypatch.chdir(tmp_path)
+    answer = await ask(judged, f"shots/{SHOTS[0]}/nexus")
+    assert (answer.status_code, answer.content[:4]) == (200, b"\x89HDF")

@@ -24,6 +24,7 @@ HDF5 = "application/x-hdf5"
 _PACKAGES = {"nexus": ("h5py",), "frames": ("h5py",), "pulse": ("h5py", "lasy")}
 _ENVIRONMENT = ("PATH", "HOME", "TMPDIR", "LANG")
 """What the process needs of the environment; it gets no secrets."""
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def require_installed(form: str) -> None:
@@ -47,7 +48,7 @@ async def written(turn: asyncio.Lock, content: AnyContent, arrays: Arrays) -> by
     """
     async with turn:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "shotwatch_query.exports"),
+            *(sys.executable, "-P", "-m", "shotwatch_query.exports"),
             env={**{name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}, **_ONE_THREAD},
             stdin=PIPE,
             stdout=PIPE,
@@ -66,9 +67,6 @@ async def written(turn: asyncio.Lock, content: AnyContent, arrays: Arrays) -> by
         reason = complaint.decode(errors="replace").strip().rpartition("\n")[2]
         raise RuntimeError(f"the process that writes files ended with {process.returncode}: {reason}")
     return file
-
-
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def _request(content: AnyContent, arrays: Arrays) -> bytes:
