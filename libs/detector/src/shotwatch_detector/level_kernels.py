@@ -33,12 +33,12 @@ GAIN = 1 / 16
 """Share of a deviation by which the place where values are follows each of them."""
 SLOW = 1.5
 OUTLYING = 2
-"""The allowance over the furthest mean from the reference, without so many that may show an anomaly: normal
-shots move slowly, and further than was seen.
+"""Number of means that are left out because they may show an anomaly. The allowance is SLOW times the
+distance of the furthest of the others from the reference: normal shots move slowly, and further than was seen.
 """
 UNSEEN = 0.5
-"""Until means are as long as they get, normal shots may move slowly by this many standard deviations of one:
-that is how much most lasers move within an hour.
+"""While the means are still short, normal shots may move slowly by this many standard deviations of a shot.
+Most lasers move so much within an hour.
 """
 FEWEST_DIFFERENCES = 4
 ROBUST_DIFFERENCES, LARGEST_SQUARE = 8, 16.0
@@ -48,7 +48,7 @@ MOST_DIFFERENCES = 512
 SOON = 8
 """A shift is soon after the previous one within this many times the shots that were learned from."""
 HALF_WAY = 0.5
-"""A statistic shows a shift as well if its sum has come this far to its limit."""
+"""A statistic shows a shift as well if its sum exceeds this share of its limit."""
 
 _STEPS = np.array(STEPS)
 

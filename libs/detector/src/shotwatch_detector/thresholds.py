@@ -109,7 +109,7 @@ FEWEST_HOURS = 8
 """Hours of normal shots that a past needs; it begins a day ago or earlier, to include a whole day."""
 DAY_HOURS = 24
 FEWEST_BEYOND = 4
-"""A threshold rests on scores that at least as many blocks exceed."""
+"""Fewest blocks of the past with a score above the one on which a threshold rests."""
 BEYOND_EXPECTED = 2
 """And at least this many times as many blocks as may exceed the threshold itself: those are left out."""
 SLOPE_BLOCKS = 8

@@ -2,11 +2,11 @@
 
 Consumes `FileValidated`, publishes `ShotBatch`.
 
-Delivery: a file's records are added to the windows of their places by compare-and-set. The same write stores
-the message that closes the completed shots in the outbox of the window. Then the batch is stored, the message
-is published, and the message is removed from the outbox. Handling a message a second time changes nothing. If
-the service dies before the window is written, nothing is stored and the file is delivered again. If it dies
-afterwards, the outbox remains, and any replica empties it.
+Delivery: store the last states of the devices. Add the records to the windows of their places by
+compare-and-set; the same write stores the message that closes the completed shots in the window's outbox.
+Store the batch, publish the message, and remove it from the outbox. Then note in the ledger that the file is
+joined. Handling a message a second time changes nothing. If the service dies before a window is written, the
+file is delivered again. If it dies afterwards, the outbox remains, and any replica empties it.
 
 A shot that lacks a member closes when its lateness is over and no file that may hold the member is under way
 (stragglers). A closed shot is closed once more on request (reprocessing).

@@ -3,15 +3,17 @@
 Consumes `ShotsMeasured`, publishes `AnomalyEvent` on the exchange `anomalies`, and `ShotsFlagged`.
 
 Delivery, in this order:
-- Read the features stored under the batch's id, and the blocks of the frames.
+- Read the features stored under the batch's id.
+- Read the thresholds of the hour; store them first if no batch of the hour was judged before.
+- Read the blocks of the frames.
 - Enter the batch into the levels of its place by compare-and-set, with the shifts that it shows.
 - Write the shots with their verdicts.
 - Enter the batch into the incident store of its place by compare-and-set. The same write stores the resulting
   events in the outbox.
 - Store each event under its id with a sequence number, publish it with confirms, and mark it as published.
   Then empty the outbox.
-- Write residuals and scores: some milliseconds after the event that refers to them. Enter the scores of
-  normal shots into the past of their place, by compare-and-set.
+- Write residuals: some milliseconds after the event that refers to them.
+- Enter the scores of normal shots into the past of their place, by compare-and-set. Then write all scores.
 - Send the anomalous shots to be measured in detail, and mark the batch as judged.
 - If there is a challenger, send the batch to its queue.
 
@@ -83,7 +85,7 @@ from shotwatch_shots.vocabulary import ModelAlias, Severity
 MODEL_POLL_S = 2.0
 """Pause between two checks whether an alias has moved, in seconds."""
 SHARE_OF_LEVELS = 0.1
-"""False alarms of sequential tests, relative to those of single shots: they come on top of these."""
+"""False alarms of sequential tests, relative to those of single shots. They are additional to these."""
 _SEVERITIES = tuple(Severity)
 
 

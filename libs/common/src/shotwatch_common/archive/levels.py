@@ -14,7 +14,7 @@ from shotwatch_shots.levels import LevelShift, SeriesLevels
 _NAME = "levels"
 _shift = TypeAdapter(LevelShift)
 Follow = Callable[[SeriesLevels], SeriesLevels | None]
-"""Returns the levels after some shots; None if they stay as they are."""
+"""The levels before some shots → those after them; None if they stay as they are."""
 
 
 class LevelCollection:
