@@ -34,7 +34,7 @@ GAIN = 1 / 16
 SLOW = 1.5
 OUTLYING = 2
 """Number of means that are left out because they may show an anomaly. The allowance is SLOW times the
-distance of the furthest of the others from the reference: normal shots move slowly, and further than was seen.
+distance of the furthest of the others from the reference: normal shots may move further than was seen.
 """
 UNSEEN = 0.5
 """While the means are still short, normal shots may move slowly by this many standard deviations of a shot.
